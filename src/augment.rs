@@ -1,0 +1,1 @@
+//! Degrades and transforms images as a camera would, with boxes carried along.

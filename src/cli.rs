@@ -1,0 +1,131 @@
+//! The command line: one file a command, each `load spec -> plan -> run -> print`.
+
+mod augment;
+mod bench;
+mod convert;
+mod doctor;
+mod eval;
+mod experiment;
+mod generate;
+mod mix;
+mod predict;
+mod preview;
+mod progress;
+mod report;
+mod score;
+mod train;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dataset::DatasetError;
+use crate::spec::{Override, SpecError};
+
+/// Measures how much synthetic data a detector should be trained on, and where more
+/// of it starts to hurt.
+#[derive(Debug, Parser)]
+#[command(
+    name = "admix",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the adapter, drivers and cores, and what will run where.
+    Doctor(doctor::DoctorArgs),
+    /// Render a labelled data set from a scene.
+    Generate(generate::GenerateArgs),
+    /// Draw a contact sheet of a scene or data set with boxes, masks and depth.
+    Preview(preview::PreviewArgs),
+    /// Degrade or transform a data set.
+    Augment(augment::AugmentArgs),
+    /// Convert a data set between COCO, YOLO and Pascal VOC.
+    Convert(convert::ConvertArgs),
+    /// Build one training set at an exact real/synthetic ratio.
+    Mix(mix::MixArgs),
+    /// Train one detector.
+    Train(train::TrainArgs),
+    /// Evaluate a detector on a data set: COCO metrics and detections.
+    Eval(eval::EvalArgs),
+    /// Run a detector on images: drawn boxes and JSON.
+    Predict(predict::PredictArgs),
+    /// COCO metrics of any detections file.
+    Score(score::ScoreArgs),
+    /// Run the grid of ratios and seeds and report where synthetic data helps and hurts.
+    Experiment(experiment::ExperimentArgs),
+    /// Rebuild report.html, results.csv and summary.json of an experiment.
+    Report(report::ReportArgs),
+    /// Measure this machine's rates, as an estimate for plans.
+    Bench(bench::BenchArgs),
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Override a value of the YAML file; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+    /// Seed of everything that is drawn at random.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Number of worker threads [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Print the plan and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the result as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Common {
+    /// The number of worker threads to use.
+    pub fn jobs(&self) -> usize {
+        self.jobs
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, std::num::NonZeroUsize::get)
+    }
+}
+
+/// A mistake of the user that is not in a file: it ends the program with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UserMistake(pub String);
+
+/// Runs a parsed command line.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Doctor(args) => doctor::run(args),
+        Command::Generate(args) => generate::run(args),
+        Command::Preview(args) => preview::run(args),
+        Command::Augment(args) => augment::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Mix(args) => mix::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Experiment(args) => experiment::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Bench(args) => bench::run(args),
+    }
+}
+
+/// 2 for a user's mistake, 1 for a failure.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_mistake = error.chain().any(|cause| {
+        cause.is::<SpecError>()
+            || cause.is::<UserMistake>()
+            || cause
+                .downcast_ref::<DatasetError>()
+                .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))
+    });
+    if is_mistake { 2 } else { 1 }
+}

@@ -1,0 +1,1 @@
+//! The bundled detector: a MobileNetV2 backbone, an anchor-free head, its training and use.

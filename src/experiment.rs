@@ -1,0 +1,1 @@
+//! The grid of ratios and seeds, its statistics and its report.

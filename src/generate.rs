@@ -1,0 +1,1 @@
+//! Sample, render, annotate and write a data set.

@@ -1,0 +1,1 @@
+//! Builds training sets at exact real/synthetic ratios.

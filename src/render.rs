@@ -1,0 +1,1 @@
+//! Draws scene instances with wgpu and takes ground truth from the id buffer.
