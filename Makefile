@@ -1,0 +1,36 @@
+# Each target installs what it needs. Everything is built with the release profile,
+# so that a second target reuses what the first has built.
+.PHONY: demo test check build vulkan
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DEMO ?= runs/demo
+
+# The main job on the small sample set; ends by naming the report.
+demo: vulkan build
+	target/release/admix experiment presets/demo.yaml -o $(DEMO)
+	@echo "Open $(DEMO)/report.html in a browser."
+
+# All tests, and then those that need a Vulkan adapter, which `vulkan` has installed.
+test: vulkan
+	cargo test --release --locked
+	cargo test --release --locked --lib --tests -- --ignored
+
+# What continuous integration runs.
+check: test
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+
+build:
+	cargo build --release --locked
+
+# Mesa's software Vulkan, where no Vulkan driver is installed.
+vulkan:
+	@if ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json >/dev/null 2>&1 \
+	    && ldconfig -p | grep -q 'libvulkan\.so\.1'; then :; \
+	elif command -v apt-get >/dev/null; then \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) apt-get install -y -qq mesa-vulkan-drivers libvulkan1 >/dev/null; \
+	else \
+	    echo "Install a Vulkan driver, or Mesa's software one (lavapipe), and run this again." >&2; \
+	    exit 1; \
+	fi
