@@ -1,1 +1,86 @@
-//! The grid of ratios and seeds, its statistics and its report.
+//! The experiment: a grid of ratio x seed, and what it says about synthetic data.
+//!
+//! ```text
+//!  spec --> plan --> trials --> runner (Executor: mix, train, evaluate) --> results
+//!                                                                             |
+//!   report.html, results.csv, summary.json <-- tipping_point <-- statistics <-+
+//! ```
+//!
+//! [`ExperimentPlan`] lists the trials. [`run`] gives each to an [`Executor`] and
+//! keeps its result at once, so that a kill loses one trial at most. [`analyse`]
+//! turns results into conclusions with intervals, and [`write_report`] writes them.
+
+mod exhibit;
+mod plan;
+mod report;
+mod runner;
+mod statistics;
+mod tipping_point;
+mod trial;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::dataset::DatasetError;
+use crate::observer::Observer;
+
+pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
+pub use plan::{
+    Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,
+};
+pub use report::{ReportFiles, write_report};
+pub use runner::{Progress, load_plan, load_results, progress, run};
+pub use statistics::{
+    Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
+};
+pub use tipping_point::{ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, analyse};
+pub use trial::{Condition, Measurement, Trial, TrialResult};
+
+/// Runs one trial: draws the training set, trains and evaluates.
+///
+/// The runner knows nothing else of data and detectors, so that the whole pipeline
+/// is tested with an executor that answers in microseconds.
+pub trait Executor {
+    /// Runs `trial`. `folder` is the trial's own; what an earlier, killed run left
+    /// there may be used again. Exhibits are written there too.
+    ///
+    /// # Errors
+    /// Whatever keeps the trial from a measurement; the run stops with it.
+    fn run(
+        &self,
+        trial: &Trial,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Measurement, ExperimentError>;
+}
+
+/// Why an experiment could not be run or reported.
+#[derive(Debug, Error)]
+pub enum ExperimentError {
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error("{path} is damaged: {message}; remove it and run the experiment again", path = path.display())]
+    Damaged { path: PathBuf, message: String },
+    #[error("{path} has no experiment: there is no plan.json; run `admix experiment` first", path = path.display())]
+    NoExperiment { path: PathBuf },
+    #[error("{path} was made with other settings; choose another output folder or remove it", path = path.display())]
+    OtherPlan { path: PathBuf },
+    #[error("the data do not allow this experiment:\n{problems}")]
+    Data { problems: String },
+    #[error("trial {trial}: {message}")]
+    Trial { trial: String, message: String },
+}
+
+impl ExperimentError {
+    /// Whether the user can mend it by other input, rather than a failure on the way.
+    pub fn is_mistake(&self) -> bool {
+        matches!(
+            self,
+            ExperimentError::NoExperiment { .. }
+                | ExperimentError::OtherPlan { .. }
+                | ExperimentError::Damaged { .. }
+                | ExperimentError::Data { .. }
+        )
+    }
+}

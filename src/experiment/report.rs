@@ -1,0 +1,171 @@
+//! `report.html`, `results.csv` and `summary.json` of an experiment.
+
+mod chart;
+mod page;
+
+use std::path::{Path, PathBuf};
+
+use super::ExperimentError;
+use super::runner::{load_plan, load_results};
+use super::tipping_point::{Summary, analyse};
+use super::trial::TrialResult;
+use crate::dataset::write_atomically;
+
+/// The twelve numbers, as columns of `results.csv`.
+const STAT_COLUMNS: &str =
+    "ap,ap50,ap75,ap_small,ap_medium,ap_large,ar_1,ar_10,ar_100,ar_small,ar_medium,ar_large";
+
+/// Where the report was written, and what it says.
+#[derive(Debug, Clone)]
+pub struct ReportFiles {
+    pub html: PathBuf,
+    pub csv: PathBuf,
+    pub summary_json: PathBuf,
+    pub summary: Summary,
+}
+
+/// Writes the report of the experiment in `out` from its plan and finished trials.
+///
+/// # Errors
+/// No experiment in `out`, damaged results, or a file that cannot be written.
+pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
+    let plan = load_plan(out)?;
+    let results = load_results(&plan, out)?;
+    let summary = analyse(&plan, &results);
+    let files = ReportFiles {
+        html: out.join("report.html"),
+        csv: out.join("results.csv"),
+        summary_json: out.join("summary.json"),
+        summary,
+    };
+    write_atomically(&files.csv, csv(&results).as_bytes())?;
+    let json = serde_json::to_vec_pretty(&files.summary).expect("a summary serialises");
+    write_atomically(&files.summary_json, &json)?;
+    let html = page::render(&plan, &results, &files.summary, out)?;
+    write_atomically(&files.html, html.as_bytes())?;
+    Ok(files)
+}
+
+/// One row a trial. Identifiers are made of digits and letters, so that nothing
+/// needs quoting.
+fn csv(results: &[TrialResult]) -> String {
+    let mut text = format!("trial,n_real,n_synthetic,seed,{STAT_COLUMNS},steps,seconds\n");
+    for result in results {
+        let condition = result.trial.condition;
+        let stats: Vec<String> = result
+            .measurement
+            .stats
+            .iter()
+            .map(|value| format!("{value:.6}"))
+            .collect();
+        text.push_str(&format!(
+            "{},{},{},{},{},{},{:.3}\n",
+            result.trial.id,
+            condition.n_real,
+            condition.n_synthetic,
+            result.trial.seed,
+            stats.join(","),
+            result.measurement.steps,
+            result.seconds
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exhibit::{ExhibitKind, draw_exhibit};
+    use super::super::plan::tests::plan;
+    use super::super::runner::tests::Mock;
+    use super::super::trial::{Measurement, Trial};
+    use super::super::{Executor, run};
+    use super::*;
+    use crate::annotation::BoundingBox;
+    use crate::observer::{Observer, Silent};
+
+    /// The mock, with a picture for each kind of exhibit.
+    struct Drawing(Mock);
+
+    impl Executor for Drawing {
+        fn run(
+            &self,
+            trial: &Trial,
+            folder: &Path,
+            observer: &dyn Observer,
+        ) -> Result<Measurement, ExperimentError> {
+            let mut measurement = self.0.run(trial, folder, observer)?;
+            if trial.exhibits {
+                let source = folder.join("source.png");
+                image::RgbImage::from_pixel(64, 48, image::Rgb([90, 120, 90]))
+                    .save(&source)
+                    .unwrap();
+                for (kind, name) in [
+                    (ExhibitKind::TrainReal, "train_0"),
+                    (ExhibitKind::TrainSynthetic, "train_1"),
+                    (ExhibitKind::Detections, "test_0"),
+                ] {
+                    let bbox = BoundingBox::from([8.0, 8.0, 20.0, 20.0]);
+                    let caption = "a <b> & \"c\"".to_owned();
+                    let boxes = [(bbox, [255, 180, 0])];
+                    measurement
+                        .exhibits
+                        .push(draw_exhibit(kind, &source, &boxes, folder, name, caption).unwrap());
+                }
+            }
+            Ok(measurement)
+        }
+    }
+
+    #[test]
+    fn the_report_is_one_safe_file_and_is_rebuilt_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan();
+        plan.class_agnostic = Some("<script>alert(1)</script>".into());
+        run(&plan, folder.path(), &Drawing(Mock::new(0.01)), &Silent).unwrap();
+        let files = write_report(folder.path()).unwrap();
+        let html = std::fs::read_to_string(&files.html).unwrap();
+        assert!(!html.contains("<script"), "text is escaped");
+        assert!(html.contains("a &lt;b&gt; &amp; &quot;c&quot;"));
+        for forbidden in ["http://", "https://", "src=\"/", "@import", "url("] {
+            assert!(
+                !html.contains(forbidden),
+                "the page fetches nothing: {forbidden}"
+            );
+        }
+        assert!(html.contains("data:image/jpeg;base64,"));
+        assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
+        assert!(
+            html.matches("class=\"seed\"").count() >= 2 * 30,
+            "every seed is drawn"
+        );
+        let csv = std::fs::read_to_string(&files.csv).unwrap();
+        assert_eq!(csv.lines().count(), 31);
+        let columns = csv.lines().next().unwrap().split(',').count();
+        assert!(csv.lines().all(|line| line.split(',').count() == columns));
+        let json: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&files.summary_json).unwrap()).unwrap();
+        assert_eq!(json["arms"][0]["peak"]["ratio"], 0.25);
+        assert!(
+            json["conclusion"]
+                .as_str()
+                .is_some_and(|text| html.contains(text))
+        );
+        write_report(folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&files.html).unwrap(), html);
+    }
+
+    #[test]
+    fn an_unfinished_experiment_is_reported_without_claims() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dying = Mock::new(0.01);
+        dying.fail_at = Some(4);
+        run(&plan(), folder.path(), &dying, &Silent).unwrap_err();
+        let files = write_report(folder.path()).unwrap();
+        assert!(files.summary.conclusion.contains("no claim"));
+        let html = std::fs::read_to_string(&files.html).unwrap();
+        assert!(
+            html.contains("4 of 30 trials"),
+            "the page says how far it came"
+        );
+    }
+}

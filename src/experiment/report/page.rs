@@ -1,0 +1,399 @@
+//! The page: one file, no network, readable on a phone and in dark mode.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::super::ExperimentError;
+use super::super::exhibit::{Exhibit, ExhibitKind};
+use super::super::plan::{ExperimentPlan, SyntheticSource, TrainSource};
+use super::super::runner::trial_folder;
+use super::super::tipping_point::{
+    ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary, signed,
+};
+use super::super::trial::TrialResult;
+use super::chart;
+use crate::dataset::DatasetError;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Text as HTML text or attribute value.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().enumerate().fold(0u32, |word, (index, byte)| {
+            word | u32::from(*byte) << (16 - 8 * index)
+        });
+        for place in 0..4 {
+            if place <= chunk.len() {
+                let index = (word >> (18 - 6 * place)) & 63;
+                text.push(char::from(ALPHABET[index as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+/// Renders the page. Writing to a `String` cannot fail, here and below.
+pub(super) fn render(
+    plan: &ExperimentPlan,
+    results: &[TrialResult],
+    summary: &Summary,
+    out: &Path,
+) -> Result<String, ExperimentError> {
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\">\
+         <title>How much synthetic data?</title><style>{STYLE}</style></head><body><main>\n\
+         <p class=\"kicker\">admix experiment &middot; {} of {} trials finished &middot; {} seeds complete</p>\n\
+         <h1>How much synthetic data?</h1>\n",
+        summary.trials_finished,
+        summary.trials_total,
+        summary.seeds_used.len()
+    );
+    for arm in &summary.arms {
+        let tone = tone(arm);
+        let _ = writeln!(
+            html,
+            "<p class=\"verdict {tone}\">{}</p>",
+            escape(&arm.sentence)
+        );
+    }
+    for arm in &summary.arms {
+        write_arm(&mut html, arm, summary);
+        write_exhibits(&mut html, arm, results, out)?;
+    }
+    write_too_noisy(&mut html, summary);
+    write_method(&mut html, plan, summary);
+    html.push_str("</main></body></html>\n");
+    Ok(html)
+}
+
+fn tone(arm: &ArmSummary) -> &'static str {
+    match arm.harm_onset {
+        None => "muted",
+        Some(HarmOnset::From { .. }) => "bad",
+        Some(HarmOnset::NotSeen { .. }) => "good",
+        Some(HarmOnset::TooNoisy { .. }) => "open",
+    }
+}
+
+fn arm_title(arm: &ArmSummary) -> &'static str {
+    match arm.kind {
+        super::super::plan::ArmKind::Substitution => "Replacing real images by synthetic ones",
+        super::super::plan::ArmKind::Addition => "Adding synthetic images to the real ones",
+    }
+}
+
+fn write_arm(html: &mut String, arm: &ArmSummary, summary: &Summary) {
+    let _ = writeln!(html, "<section><h2>{}</h2>", arm_title(arm));
+    let _ = writeln!(
+        html,
+        "<figure>{}<figcaption>Small dots: one training each. Line and large dots: mean over \
+         the complete seeds. Band: 95 % interval of the mean for new seeds. Ring: highest mean; \
+         bar above: ratios that cannot be told from it. Dashed: real-only.</figcaption></figure>",
+        chart::curve(arm, "AP on the real test split", |p| p.1, |l| l.ap, true)
+    );
+    if let Some(svg) = chart::differences(arm, summary.smallest_effect) {
+        let _ = writeln!(
+            html,
+            "<figure>{svg}<figcaption>Difference to real-only, paired by seed, with intervals \
+             that hold together at 95 %. Shaded: less than the smallest effect of interest \
+             ({} AP).</figcaption></figure>",
+            summary.smallest_effect
+        );
+    }
+    write_table(html, arm);
+    let _ = writeln!(
+        html,
+        "<details><summary>The same curve at IoU 0.50</summary><figure>{}</figure></details></section>",
+        chart::curve(
+            arm,
+            "AP50 on the real test split",
+            |p| p.2,
+            |l| l.ap50,
+            false
+        )
+    );
+}
+
+fn interval(estimate: Option<Estimate>) -> String {
+    estimate.map_or("&ndash;".to_owned(), |e| {
+        format!(
+            "{:.3} <span class=\"range\">[{:.3}, {:.3}]</span>",
+            e.value, e.low, e.high
+        )
+    })
+}
+
+fn write_table(html: &mut String, arm: &ArmSummary) {
+    html.push_str(
+        "<div class=\"scroll\"><table><thead><tr><th>synthetic</th><th>real</th><th>synth.</th>\
+         <th>seeds</th><th>AP</th><th>AP50</th><th>difference to real-only</th><th>says</th></tr></thead><tbody>",
+    );
+    for level in &arm.levels {
+        let difference = match (level.standing, level.difference) {
+            (Standing::Reference, _) => "&ndash;".to_owned(),
+            (_, Some(d)) => format!(
+                "{:+.3} <span class=\"range\">[{:+.3}, {:+.3}]</span>",
+                d.value, d.low, d.high
+            ),
+            _ => "&ndash;".to_owned(),
+        };
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{difference}</td>\
+             <td><span class=\"chip {}\">{}</span></td></tr>",
+            escape(&level.label),
+            level.condition.n_real,
+            level.condition.n_synthetic,
+            level.points.len(),
+            interval(level.ap),
+            interval(level.ap50),
+            standing_class(level.standing),
+            level.standing.label()
+        );
+    }
+    html.push_str("</tbody></table></div>\n");
+}
+
+fn standing_class(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Harm => "bad",
+        Standing::Better => "good",
+        Standing::NoHarm => "fine",
+        Standing::TooNoisy => "open",
+        Standing::Reference | Standing::NoClaim => "muted",
+    }
+}
+
+/// The pictures of one ratio: what was trained on, and what was then found.
+fn write_exhibits(
+    html: &mut String,
+    arm: &ArmSummary,
+    results: &[TrialResult],
+    out: &Path,
+) -> Result<(), ExperimentError> {
+    let shown: Vec<(&LevelSummary, &TrialResult)> = arm
+        .levels
+        .iter()
+        .filter_map(|level| {
+            let result = results.iter().find(|result| {
+                result.trial.condition == level.condition && !result.measurement.exhibits.is_empty()
+            })?;
+            Some((level, result))
+        })
+        .collect();
+    let Some((_, first)) = shown.first() else {
+        return Ok(());
+    };
+    let _ = writeln!(
+        html,
+        "<section><h3>What the detector saw, and what it then found (seed {})</h3>",
+        first.trial.seed
+    );
+    type Shows = fn(ExhibitKind) -> bool;
+    let strips: [(&str, Shows); 2] = [
+        ("Training images", |kind| kind != ExhibitKind::Detections),
+        ("Detections on real test images", |kind| {
+            kind == ExhibitKind::Detections
+        }),
+    ];
+    for (title, shows) in strips {
+        let _ = writeln!(html, "<h4>{title}</h4><div class=\"strips\">");
+        for (level, result) in &shown {
+            let _ = write!(
+                html,
+                "<div class=\"strip\"><div class=\"strip-label\">{}<small>{} real<br>{} synthetic</small></div><div class=\"thumbs\">",
+                escape(&level.label),
+                level.condition.n_real,
+                level.condition.n_synthetic
+            );
+            let folder = trial_folder(out, &result.trial);
+            for exhibit in &result.measurement.exhibits {
+                if shows(exhibit.kind) {
+                    write_exhibit(html, exhibit, &folder)?;
+                }
+            }
+            html.push_str("</div></div>\n");
+        }
+        html.push_str("</div>\n");
+    }
+    html.push_str("</section>\n");
+    Ok(())
+}
+
+fn write_exhibit(
+    html: &mut String,
+    exhibit: &Exhibit,
+    folder: &Path,
+) -> Result<(), ExperimentError> {
+    let (class, tag) = match exhibit.kind {
+        ExhibitKind::TrainReal => ("real", "real"),
+        ExhibitKind::TrainSynthetic => ("synthetic", "synthetic"),
+        ExhibitKind::Detections => ("test", ""),
+    };
+    let path = folder.join(&exhibit.file);
+    let bytes = std::fs::read(&path).map_err(|source| DatasetError::Read { path, source })?;
+    let caption = escape(&exhibit.caption);
+    let _ = write!(
+        html,
+        "<figure class=\"thumb {class}\"><img alt=\"{caption}\" title=\"{caption}\" loading=\"lazy\" src=\"data:image/jpeg;base64,{}\">",
+        base64(&bytes)
+    );
+    if tag.is_empty() {
+        html.push_str("</figure>");
+    } else {
+        let _ = write!(html, "<figcaption>{tag}</figcaption></figure>");
+    }
+    Ok(())
+}
+
+fn write_too_noisy(html: &mut String, summary: &Summary) {
+    html.push_str("<section><h2>What was too noisy to say</h2><ul>");
+    let before = html.len();
+    for arm in &summary.arms {
+        let name = arm.kind.name();
+        if let Some(refusal) = &arm.refusal {
+            let _ = write!(
+                html,
+                "<li>Everything about {name}: {}.</li>",
+                escape(&refusal.reason())
+            );
+            continue;
+        }
+        for level in &arm.levels {
+            match (level.standing, level.difference) {
+                (Standing::TooNoisy, Some(difference)) => {
+                    let _ = write!(
+                        html,
+                        "<li>{name} at {}: {} to real-only may be no loss or one that matters.</li>",
+                        escape(&level.label),
+                        signed(difference)
+                    );
+                }
+                (Standing::NoClaim, _) => {
+                    let _ = write!(
+                        html,
+                        "<li>{name} at {}: every run gave the same AP, so nothing is claimed of it.</li>",
+                        escape(&level.label)
+                    );
+                }
+                _ => {}
+            }
+        }
+        if let (Some(detectable), Some(needed)) =
+            (arm.minimal_detectable_difference, arm.seeds_needed)
+        {
+            let _ = write!(
+                html,
+                "<li>{name}: a true difference of {detectable:.3} AP or more is found with 80 % power \
+                 by these {} seeds; {} AP would need about {needed} seeds.</li>",
+                summary.seeds_used.len(),
+                summary.smallest_effect
+            );
+        }
+    }
+    if html.len() == before {
+        html.push_str("<li>Nothing.</li>");
+    }
+    html.push_str("</ul></section>\n");
+}
+
+fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
+    let synthetic = match &plan.synthetic {
+        SyntheticSource::Dataset(path) => path.display().to_string(),
+        SyntheticSource::Scene(scene) => format!("rendered from {}", scene.file.display()),
+    };
+    let train = match &plan.train {
+        TrainSource::File(path) => path.display().to_string(),
+        TrainSource::Settings(settings) => {
+            serde_json::to_string(settings).expect("a JSON map serialises")
+        }
+    };
+    let seeds: Vec<String> = summary.seeds_used.iter().map(u64::to_string).collect();
+    let seconds = summary
+        .seconds_per_trial
+        .map_or("unknown".to_owned(), |s| format!("{s:.1} s on average"));
+    let deviation = summary
+        .difference_deviation
+        .map_or("unknown".to_owned(), |d| format!("{d:.4} AP"));
+    let rows = [
+        ("Real data", plan.real.display().to_string()),
+        ("Synthetic data", synthetic),
+        (
+            "Classes",
+            plan.class_agnostic
+                .as_ref()
+                .map_or("as labelled".to_owned(), |name| {
+                    format!("all joined as {name}")
+                }),
+        ),
+        ("Training", train),
+        ("Complete seeds", seeds.join(", ")),
+        ("Time a trial", seconds),
+        ("Deviation of a paired difference", deviation),
+        ("Plan", summary.plan.as_str().to_owned()),
+    ];
+    html.push_str("<section><h2>How this was made</h2><dl>");
+    for (name, value) in rows {
+        let _ = write!(html, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+    }
+    html.push_str(
+        "</dl><p>Each trial draws its images by its seed, trains the same number of steps from \
+         initial weights of the same seed, and is evaluated on the same real test split. Seeds are \
+         blocks of a two-way layout; one residual variance serves all comparisons. Differences to \
+         real-only hold together within an arm (Dunnett, 95 %); harm means that the whole interval \
+         lies below zero and reaches the smallest effect of interest. The peak's ties follow Hsu's \
+         comparison with the best. No claim is made from fewer than five seeds or from identical \
+         runs. The intervals speak of new seeds on this test split and this pool of images, not of \
+         other test images.</p></section>\n",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_gives_the_vectors_of_rfc_4648() {
+        for (text, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn what_html_reads_as_markup_is_escaped() {
+        assert_eq!(
+            escape("<a href='x'>\"&"),
+            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;"
+        );
+    }
+}

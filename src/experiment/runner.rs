@@ -1,0 +1,311 @@
+//! Runs the trials that have no result yet, and keeps each result at once.
+//!
+//! ```text
+//! DIR/plan.json                  the plan
+//! DIR/trials/ID/result.json      a finished trial; written last, atomically
+//! DIR/results.jsonl              all finished trials, one a line
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use super::plan::ExperimentPlan;
+use super::trial::{Trial, TrialResult};
+use super::{Executor, ExperimentError};
+use crate::dataset::{DatasetError, write_atomically};
+use crate::observer::Observer;
+
+const PLAN: &str = "plan.json";
+const RESULTS: &str = "results.jsonl";
+
+/// How far an output folder has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    pub finished: usize,
+    /// Mean wall time of the finished trials, if there is one.
+    pub seconds_per_trial: Option<f64>,
+}
+
+/// The folder of a trial.
+pub(super) fn trial_folder(out: &Path, trial: &Trial) -> PathBuf {
+    out.join("trials").join(&trial.id)
+}
+
+/// Looks how many of the plan's trials are finished in `out`.
+///
+/// # Errors
+/// A result that cannot be read or was made with other settings.
+pub fn progress(plan: &ExperimentPlan, out: &Path) -> Result<Progress, ExperimentError> {
+    let results = load_results(plan, out)?;
+    let finished = results.len();
+    let seconds: f64 = results.iter().map(|result| result.seconds).sum();
+    Ok(Progress {
+        finished,
+        seconds_per_trial: (finished > 0).then(|| seconds / finished as f64),
+    })
+}
+
+/// Runs every trial of `plan` that has no result in `out` yet. Returns all results
+/// in the plan's order.
+///
+/// # Errors
+/// The first trial that fails ends the run; those before it are kept.
+pub fn run(
+    plan: &ExperimentPlan,
+    out: &Path,
+    executor: &dyn Executor,
+    observer: &dyn Observer,
+) -> Result<Vec<TrialResult>, ExperimentError> {
+    let trials = plan.trials();
+    let mut results = load_results(plan, out)?;
+    create_dir_all(out)?;
+    let json = serde_json::to_vec_pretty(plan).expect("a plan serialises");
+    write_atomically(&out.join(PLAN), &json)?;
+    write_results(out, &results)?;
+    observer.begin("trials", trials.len() as u64, results.len() as u64);
+    for trial in &trials {
+        if results.iter().any(|result| result.trial.id == trial.id) {
+            continue;
+        }
+        let folder = trial_folder(out, trial);
+        create_dir_all(&folder)?;
+        let began = observer.elapsed();
+        let measurement = executor.run(trial, &folder, observer)?;
+        if !(0.0..=1.0).contains(&measurement.ap()) {
+            return Err(ExperimentError::Trial {
+                trial: trial.id.clone(),
+                message: format!(
+                    "the AP is {}, which is undefined; the real test split needs labelled boxes",
+                    measurement.ap()
+                ),
+            });
+        }
+        let result = TrialResult {
+            trial: trial.clone(),
+            measurement,
+            seconds: (observer.elapsed() - began).as_secs_f64(),
+        };
+        let json = serde_json::to_vec_pretty(&result).expect("a result serialises");
+        write_atomically(&folder.join("result.json"), &json)?;
+        observer.message(&format!(
+            "{}: AP {:.4}, AP50 {:.4}, {:.1} s",
+            trial.id,
+            result.measurement.ap(),
+            result.measurement.ap50(),
+            result.seconds
+        ));
+        results.push(result);
+        write_results(out, &results)?;
+        observer.advance(1);
+    }
+    observer.end();
+    load_results(plan, out)
+}
+
+fn create_dir_all(path: &Path) -> Result<(), ExperimentError> {
+    std::fs::create_dir_all(path).map_err(|source| {
+        ExperimentError::Dataset(DatasetError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    })
+}
+
+/// Rewrites `results.jsonl` whole: it repeats the trials' own files for readers who
+/// want one.
+fn write_results(out: &Path, results: &[TrialResult]) -> Result<(), ExperimentError> {
+    let mut lines = String::new();
+    for result in results {
+        lines.push_str(&serde_json::to_string(result).expect("a result serialises"));
+        lines.push('\n');
+    }
+    Ok(write_atomically(&out.join(RESULTS), lines.as_bytes())?)
+}
+
+/// Reads the plan of an output folder.
+///
+/// # Errors
+/// [`ExperimentError::NoExperiment`] where there is none.
+pub fn load_plan(out: &Path) -> Result<ExperimentPlan, ExperimentError> {
+    let path = out.join(PLAN);
+    match read_json(&path)? {
+        Some(plan) => Ok(plan),
+        None => Err(ExperimentError::NoExperiment {
+            path: out.to_owned(),
+        }),
+    }
+}
+
+/// Reads the finished trials of `plan`, in its order.
+///
+/// # Errors
+/// A result that cannot be read or was made with other settings.
+pub fn load_results(
+    plan: &ExperimentPlan,
+    out: &Path,
+) -> Result<Vec<TrialResult>, ExperimentError> {
+    let mut results = Vec::new();
+    for trial in plan.trials() {
+        let folder = trial_folder(out, &trial);
+        let Some(mut result) = read_json::<TrialResult>(&folder.join("result.json"))? else {
+            continue;
+        };
+        if result.trial.hash != trial.hash {
+            return Err(ExperimentError::OtherPlan { path: folder });
+        }
+        result.trial = trial;
+        results.push(result);
+    }
+    Ok(results)
+}
+
+/// `None` where there is no file.
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ExperimentError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(ExperimentError::Dataset(DatasetError::Read {
+                path: path.to_owned(),
+                source,
+            }));
+        }
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| ExperimentError::Damaged {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::plan::tests::plan;
+    use super::super::trial::Measurement;
+    use super::*;
+    use crate::observer::Silent;
+    use crate::seed::SeedKey;
+    use rand::RngExt;
+    use std::cell::Cell;
+
+    /// Answers at once from a curve that rises to a quarter synthetic and then falls.
+    pub(in crate::experiment) struct Mock {
+        pub noise: f64,
+        pub ran: Cell<usize>,
+        pub fail_at: Option<usize>,
+    }
+
+    impl Mock {
+        pub(in crate::experiment) fn new(noise: f64) -> Self {
+            Mock {
+                noise,
+                ran: Cell::new(0),
+                fail_at: None,
+            }
+        }
+    }
+
+    impl Executor for Mock {
+        fn run(
+            &self,
+            trial: &Trial,
+            _folder: &Path,
+            _observer: &dyn Observer,
+        ) -> Result<Measurement, ExperimentError> {
+            if self.fail_at == Some(self.ran.get()) {
+                return Err(ExperimentError::Trial {
+                    trial: trial.id.clone(),
+                    message: "killed".into(),
+                });
+            }
+            self.ran.set(self.ran.get() + 1);
+            let real = trial.condition.n_real as f64;
+            let synthetic = trial.condition.n_synthetic as f64;
+            let share = synthetic / (real + synthetic);
+            let curve = 0.40 + 0.30 * share - 0.50 * share * share;
+            let mut generator = SeedKey::new(b"mock", trial.seed).generator(&trial.id, 0);
+            let mut block = SeedKey::new(b"mock", trial.seed).generator("block", 0);
+            let noise = generator.random::<f64>() + block.random::<f64>() - 1.0;
+            let mut stats = [-1.0; 12];
+            stats[0] = (curve + self.noise * noise).clamp(0.0, 1.0);
+            stats[1] = (stats[0] * 1.6).min(1.0);
+            Ok(Measurement {
+                stats,
+                per_category: Default::default(),
+                steps: 100,
+                exhibits: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_killed_run_goes_on_where_it_stopped_and_gives_the_same() {
+        let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let plan = plan();
+        let expected = run(&plan, whole.path(), &Mock::new(0.01), &Silent).unwrap();
+        let mut dying = Mock::new(0.01);
+        dying.fail_at = Some(11);
+        run(&plan, cut.path(), &dying, &Silent).unwrap_err();
+        assert_eq!(progress(&plan, cut.path()).unwrap().finished, 11);
+        let lines = std::fs::read_to_string(cut.path().join(RESULTS)).unwrap();
+        assert_eq!(lines.lines().count(), 11);
+        let rest = Mock::new(0.01);
+        let resumed = run(&plan, cut.path(), &rest, &Silent).unwrap();
+        assert_eq!(rest.ran.get(), 19, "finished trials are not run again");
+        assert_eq!(resumed, expected);
+        let idle = Mock::new(0.01);
+        run(&plan, cut.path(), &idle, &Silent).unwrap();
+        assert_eq!(idle.ran.get(), 0);
+        assert_eq!(load_plan(cut.path()).unwrap(), plan);
+    }
+
+    #[test]
+    fn other_settings_and_damaged_results_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan();
+        run(&plan, folder.path(), &Mock::new(0.01), &Silent).unwrap();
+        let mut other = plan.clone();
+        other.class_agnostic = Some("die".into());
+        assert!(matches!(
+            run(&other, folder.path(), &Mock::new(0.01), &Silent),
+            Err(ExperimentError::OtherPlan { .. })
+        ));
+        let broken = trial_folder(folder.path(), &plan.trials()[3]).join("result.json");
+        std::fs::write(&broken, "{").unwrap();
+        let error = load_results(&plan, folder.path()).unwrap_err().to_string();
+        assert!(error.contains("r0-s100-seed7"), "{error}");
+    }
+
+    #[test]
+    fn an_undefined_ap_is_no_result() {
+        struct NoBoxes;
+        impl Executor for NoBoxes {
+            fn run(
+                &self,
+                _: &Trial,
+                _: &Path,
+                _: &dyn Observer,
+            ) -> Result<Measurement, ExperimentError> {
+                Ok(Measurement {
+                    stats: [-1.0; 12],
+                    per_category: Default::default(),
+                    steps: 0,
+                    exhibits: Vec::new(),
+                })
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(&plan(), folder.path(), &NoBoxes, &Silent).unwrap_err();
+        assert!(error.to_string().contains("undefined"), "{error}");
+        assert_eq!(progress(&plan(), folder.path()).unwrap().finished, 0);
+    }
+
+    #[test]
+    fn a_folder_without_an_experiment_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            load_plan(folder.path()),
+            Err(ExperimentError::NoExperiment { .. })
+        ));
+    }
+}
