@@ -185,6 +185,9 @@ fn categories(root: &Path, files: &[(PathBuf, Xml)]) -> Result<Vec<Category>, Da
     Ok((1..).zip(names).map(category).collect())
 }
 
+/// Path of an image and its width and height in pixels.
+type SizedImage = (PathBuf, (u32, u32));
+
 /// Path and size of the image of a label file, or `None` where it is left out.
 fn image_of(
     root: &Path,
@@ -192,7 +195,7 @@ fn image_of(
     stem: &str,
     xml: &Xml,
     warnings: &mut Warnings,
-) -> Result<Option<(PathBuf, (u32, u32))>, DatasetError> {
+) -> Result<Option<SizedImage>, DatasetError> {
     let folder = root.join("JPEGImages");
     let named = match xml.filename.as_deref().map(str::trim) {
         Some(name) if !name.is_empty() => Some(folder.join(relative_or_error(name, path)?)),
