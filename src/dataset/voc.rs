@@ -274,13 +274,18 @@ mod tests {
     #[test]
     fn corners_count_from_one_and_belong_to_the_box() {
         let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), DIE);
+        // Further elements may stand between the objects.
+        make(
+            folder.path(),
+            &format!("{DIE}<segmented>0</segmented>{DIE}"),
+        );
         let dataset = Dataset::open(folder.path()).unwrap();
         let sample = &dataset.split(Split::Val).samples[0];
         assert_eq!(
             sample.annotations[0].bbox,
             BoundingBox::from([0.0, 0.0, 20.0, 10.0])
         );
+        assert_eq!(sample.annotations.len(), 2);
         assert!(sample.annotations[0].is_crowd);
         assert_eq!((sample.width, sample.height), (20, 10));
         assert_eq!(dataset.categories[0].name, "die");
