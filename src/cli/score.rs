@@ -57,7 +57,12 @@ pub(super) fn run(args: ScoreArgs) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let evaluation = score_files(&args.ground_truth, &args.detections, parameters)
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.common.jobs())
+        .build()
+        .context("starting worker threads")?;
+    let evaluation = pool
+        .install(|| score_files(&args.ground_truth, &args.detections, parameters))
         .map_err(mistake_or_failure)?;
     if evaluation.ignored_detections > 0 {
         eprintln!(

@@ -200,6 +200,20 @@ fn manifest_line(sample: &Sample, file_name: &str, manifest: &mut String) {
     manifest.push('\n');
 }
 
+/// A file name as it stands below the folder of its split: without that folder, which
+/// it may come from, and without folders named `images`, by which YOLO finds labels.
+fn below_split(file_name: &str, split: Option<Split>) -> String {
+    let mut parts: Vec<&str> = file_name
+        .split('/')
+        .filter(|part| *part != "images")
+        .collect();
+    let comes_from_split = parts.len() > 1 && split.is_some() && parts[0].parse().ok() == split;
+    if comes_from_split {
+        parts.remove(0);
+    }
+    parts.join("/")
+}
+
 fn yolo(
     dataset: &Dataset,
     folder: &Path,
@@ -229,11 +243,7 @@ fn yolo(
             Some(split) => split.name(),
         };
         folders.insert(split, ());
-        // An image that comes from a folder of its split does not get a second one.
-        let bare = sample
-            .file_name
-            .strip_prefix(&format!("{split}/"))
-            .unwrap_or(&sample.file_name);
+        let bare = below_split(&sample.file_name, sample.record.split);
         let name = names.unique(&format!("{split}/{bare}"), sample.id);
         place_image(sample, &folder.join("images").join(&name))?;
         let mut labels = String::new();
@@ -364,12 +374,13 @@ mod tests {
     use crate::dataset::Origin;
     use crate::observer::Silent;
 
-    /// Three images in three splits, two of which share a stem.
+    /// Four images in three splits, of which two share a stem and some have folders.
     fn dataset(root: &Path) -> Dataset {
         let files = [
             ("a.png", Some(Split::Train)),
-            ("a.bmp", Some(Split::Train)),
+            ("train/images/a.bmp", Some(Split::Train)),
             ("test/c d.png", Some(Split::Test)),
+            ("valid/images/c d.png", Some(Split::Val)),
         ];
         let sample = |(index, (name, split)): (usize, (&str, Option<Split>))| {
             let path = root.join(name);
@@ -489,9 +500,10 @@ mod tests {
         }
         let out = folder.path().join("out");
         let warnings = export(&original, Format::Yolo, &out, &Silent).unwrap();
-        assert_eq!(warnings[0].count, 3);
+        assert_eq!(warnings[0].count, original.samples.len());
         std::fs::remove_file(out.join("manifest.jsonl")).unwrap();
         let read = Dataset::open(&out).unwrap();
+        assert!(read.warnings.is_empty(), "{:?}", read.warnings);
         assert!(read.samples.iter().all(|s| s.record.split.is_none()));
     }
 

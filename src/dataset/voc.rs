@@ -185,6 +185,9 @@ fn categories(root: &Path, files: &[(PathBuf, Xml)]) -> Result<Vec<Category>, Da
     Ok((1..).zip(names).map(category).collect())
 }
 
+/// Path of an image and its width and height in pixels.
+type SizedImage = (PathBuf, (u32, u32));
+
 /// Path and size of the image of a label file, or `None` where it is left out.
 fn image_of(
     root: &Path,
@@ -192,7 +195,7 @@ fn image_of(
     stem: &str,
     xml: &Xml,
     warnings: &mut Warnings,
-) -> Result<Option<(PathBuf, (u32, u32))>, DatasetError> {
+) -> Result<Option<SizedImage>, DatasetError> {
     let folder = root.join("JPEGImages");
     let named = match xml.filename.as_deref().map(str::trim) {
         Some(name) if !name.is_empty() => Some(folder.join(relative_or_error(name, path)?)),
@@ -271,13 +274,18 @@ mod tests {
     #[test]
     fn corners_count_from_one_and_belong_to_the_box() {
         let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), DIE);
+        // Further elements may stand between the objects.
+        make(
+            folder.path(),
+            &format!("{DIE}<segmented>0</segmented>{DIE}"),
+        );
         let dataset = Dataset::open(folder.path()).unwrap();
         let sample = &dataset.split(Split::Val).samples[0];
         assert_eq!(
             sample.annotations[0].bbox,
             BoundingBox::from([0.0, 0.0, 20.0, 10.0])
         );
+        assert_eq!(sample.annotations.len(), 2);
         assert!(sample.annotations[0].is_crowd);
         assert_eq!((sample.width, sample.height), (20, 10));
         assert_eq!(dataset.categories[0].name, "die");

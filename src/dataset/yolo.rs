@@ -1,7 +1,7 @@
 //! Reads YOLO as Ultralytics lays it out: `data.yaml`, `images/` and `labels/*.txt`
 //! with one `class x_center y_center width height` a line, in fractions of the image.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -71,6 +71,13 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
         Names::List(names) => (0..).zip(names).collect(),
         Names::Map(names) => names,
     };
+    let mut seen = BTreeSet::new();
+    if let Some(name) = names.values().find(|name| !seen.insert(*name)) {
+        return Err(DatasetError::Format {
+            path,
+            message: format!("names: two classes are named `{name}`; rename or merge them"),
+        });
+    }
     let mut reader = Reader {
         base: base_folder(root, data.path.as_deref()),
         data_file: path,
