@@ -1,1 +1,3 @@
 //! The bundled detector: a MobileNetV2 backbone, an anchor-free head, its training and use.
+
+pub mod layer;
