@@ -1,3 +1,4 @@
 //! The bundled detector: a MobileNetV2 backbone, an anchor-free head, its training and use.
 
 pub mod layer;
+mod ops;
