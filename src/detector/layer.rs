@@ -455,30 +455,40 @@ mod tests {
 
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
+        let device = Device::flex().autodiff();
+        let cases: Vec<_> = layers()
+            .iter()
+            .map(|config| {
+                let layer = trained(config, &device);
+                let x = input(config, [5, 33, 17], &device);
+                let y = layer.forward(x.clone()).without_autodiff();
+                (layer, x, Tensor::from_inner(y * 0.7 - 0.2))
+            })
+            .collect();
         let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                let device = Device::flex().autodiff();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
                 let mut bits: Vec<u32> = Vec::new();
-                for config in layers() {
-                    device.seed(9);
-                    let layer = trained(&config, &device);
-                    let x = input(&config, [5, 33, 17], &device);
-                    let upstream = layer.forward(x.clone()).without_autodiff();
-                    let upstream = Tensor::from_inner(upstream);
-                    let all = everything(&layer, &x, &upstream, |x| layer.forward(x));
-                    let mut add = |data: burn::tensor::TensorData| {
-                        bits.extend(data.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()));
+                for (layer, x, upstream) in &cases {
+                    // Momentum 0.1 would carry the statistics from run to run.
+                    let layer = ConvBnAct {
+                        running_mean: RunningState::new(Tensor::zeros(
+                            [layer.gamma.dims()[0]],
+                            &device,
+                        )),
+                        running_var: RunningState::new(Tensor::ones(
+                            [layer.gamma.dims()[0]],
+                            &device,
+                        )),
+                        ..layer.clone()
                     };
-                    add(all.0.into_data());
-                    add(all.1.into_data());
-                    add(all.2.into_data());
-                    add(all.3.into_data());
-                    add(all.4.into_data());
-                    all.5.map(|state| add(state.into_data()));
+                    let all = everything(&layer, x, upstream, |x| layer.forward(x));
+                    let tensors = [all.0.into_data(), all.1.into_data(), all.2.into_data()];
+                    let vectors = [all.3.into_data(), all.4.into_data()];
+                    let running = all.5.map(Tensor::into_data);
+                    for data in tensors.iter().chain(&vectors).chain(&running) {
+                        bits.extend(data.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()));
+                    }
                 }
                 bits
             })

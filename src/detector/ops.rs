@@ -82,7 +82,10 @@ pub trait FusedBackend: Backend {
 
 /// Whether a device runs on the backend that has the operation.
 pub fn is_flex(device: &Device) -> bool {
-    matches!(device.as_dispatch().clone().inner(), DispatchDevice::Flex(_))
+    matches!(
+        device.as_dispatch().clone().inner(),
+        DispatchDevice::Flex(_)
+    )
 }
 
 /// The operation on tensors: activations, mean and biased variance.
