@@ -2,3 +2,4 @@
 
 pub mod layer;
 mod ops;
+pub mod throughput;
