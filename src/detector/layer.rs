@@ -412,8 +412,8 @@ mod tests {
         let grads = y.sum().backward();
         let beta = layer.beta.val().grad(&grads).unwrap();
         assert_eq!(
-            beta.into_data().to_vec::<f32>().unwrap(),
-            counted.into_data().to_vec::<f32>().unwrap()
+            beta.into_data().try_to_vec::<f32>().unwrap(),
+            counted.into_data().try_to_vec::<f32>().unwrap()
         );
     }
 
@@ -487,7 +487,12 @@ mod tests {
                     let vectors = [all.3.into_data(), all.4.into_data()];
                     let running = all.5.map(Tensor::into_data);
                     for data in tensors.iter().chain(&vectors).chain(&running) {
-                        bits.extend(data.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()));
+                        bits.extend(
+                            data.try_to_vec::<f32>()
+                                .unwrap()
+                                .iter()
+                                .map(|v| v.to_bits()),
+                        );
                     }
                 }
                 bits

@@ -110,7 +110,8 @@ impl TrainingLoad {
             for block in &model.blocks {
                 x = block.forward(x);
             }
-            let loss = x.square().mean();
+            let positions = x.dims()[..3].iter().product::<usize>();
+            let loss = x.square().sum() / positions as f32;
             let value = loss.clone().into_scalar::<f32>();
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(1e-3, model.clone(), gradients);

@@ -392,3 +392,177 @@ impl Backward<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPSILON: f64 = 1e-3;
+
+    /// Numbers that look random and are not.
+    fn noise(count: usize, salt: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 7919 + salt * 104_729) % 1009) as f32 / 504.0 - 1.0)
+            .collect()
+    }
+
+    /// The layer as its definition says, in f64: the sum of activations times `upstream`.
+    fn reference(
+        shape: &ConvShape,
+        [x, weight, gamma, beta]: [&[f64]; 4],
+        upstream: &[f32],
+    ) -> f64 {
+        let (out_height, out_width) = (shape.out_height(), shape.out_width());
+        let inputs = if shape.depthwise {
+            1
+        } else {
+            shape.in_channels
+        };
+        let mut conv = Vec::new();
+        for n in 0..shape.images {
+            for row in 0..out_height {
+                for column in 0..out_width {
+                    for out in 0..shape.out_channels {
+                        let mut sum = 0.0;
+                        for input in 0..inputs {
+                            for tap in 0..shape.kernel * shape.kernel {
+                                let (dy, dx) = (tap / shape.kernel, tap % shape.kernel);
+                                let iy = row * shape.stride + dy;
+                                let ix = column * shape.stride + dx;
+                                let pad = shape.kernel / 2;
+                                if iy < pad || ix < pad {
+                                    continue;
+                                }
+                                let (iy, ix) = (iy - pad, ix - pad);
+                                if iy >= shape.height || ix >= shape.width {
+                                    continue;
+                                }
+                                let channel = if shape.depthwise { out } else { input };
+                                let at = (n * shape.height + iy) * shape.width + ix;
+                                let taps = shape.kernel * shape.kernel;
+                                sum += x[at * shape.in_channels + channel]
+                                    * weight[(out * inputs + input) * taps + tap];
+                            }
+                        }
+                        conv.push(sum);
+                    }
+                }
+            }
+        }
+        let channels = shape.out_channels;
+        let rows = (conv.len() / channels) as f64;
+        let mut total = 0.0;
+        for c in 0..channels {
+            let own = || conv.iter().skip(c).step_by(channels);
+            let mean = own().sum::<f64>() / rows;
+            let variance = own().map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
+            let inverse = 1.0 / (variance + EPSILON).sqrt();
+            for (v, up) in own().zip(upstream.iter().skip(c).step_by(channels)) {
+                let y = (v - mean) * inverse * gamma[c] + beta[c];
+                total += y.max(0.0) * f64::from(*up);
+            }
+        }
+        total
+    }
+
+    fn check(shape: ConvShape) {
+        let inputs = if shape.depthwise {
+            1
+        } else {
+            shape.in_channels
+        };
+        let weights = shape.out_channels * inputs * shape.kernel * shape.kernel;
+        let x = noise(shape.images * shape.in_image_len(), 1);
+        let weight = noise(weights, 2);
+        let gamma: Vec<f32> = noise(shape.out_channels, 3)
+            .iter()
+            .map(|g| g + 1.5)
+            .collect();
+        let beta = noise(shape.out_channels, 4);
+        let upstream = noise(shape.lines() * shape.line_len(), 5);
+        let bounds = (0.0, f32::INFINITY);
+        let normalisation = Normalisation {
+            epsilon: EPSILON,
+            bounds,
+        };
+        let pass = forward(
+            &shape,
+            &x,
+            &weight,
+            (&gamma, &beta),
+            Statistics::Batch,
+            normalisation,
+        );
+        let backward = Backward {
+            shape: &shape,
+            x: &x,
+            weight: &weight,
+            conv: &pass.conv,
+            channels: &pass.channels,
+            bounds,
+            batch_statistics: true,
+            wants_input: true,
+            wants_weight: true,
+        };
+        let gradients = backward.run(&upstream);
+        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+        let arguments = [wide(&x), wide(&weight), wide(&gamma), wide(&beta)];
+        let value = |arguments: &[Vec<f64>; 4]| {
+            reference(&shape, arguments.each_ref().map(Vec::as_slice), &upstream)
+        };
+        let sum: f64 = pass
+            .y
+            .iter()
+            .zip(&upstream)
+            .map(|(y, u)| f64::from(y * u))
+            .sum();
+        assert!((sum - value(&arguments)).abs() < 1e-3, "{shape:?}: forward");
+
+        let got = [
+            gradients.x,
+            gradients.weight,
+            gradients.gamma,
+            gradients.beta,
+        ];
+        for (which, got) in got.iter().enumerate() {
+            assert_eq!(got.len(), arguments[which].len());
+            let step = 1e-6;
+            for i in (0..got.len()).step_by(1 + got.len() / 23) {
+                let at = |offset: f64| {
+                    let mut moved = arguments.clone();
+                    moved[which][i] += offset;
+                    value(&moved)
+                };
+                let slope = (at(step) - at(-step)) / (2.0 * step);
+                let gap = (slope - f64::from(got[i])).abs() / slope.abs().max(1.0);
+                assert!(gap < 1e-3, "{shape:?} {which} {i}: {slope} {}", got[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_definition() {
+        for stride in [1, 2] {
+            for (images, height, width) in [(1, 5, 7), (3, 6, 4), (9, 3, 3)] {
+                for (in_channels, out_channels, kernel, depthwise) in [
+                    (1, 1, 1, false),
+                    (5, 3, 1, false),
+                    (3, 4, 3, false),
+                    (1, 1, 3, true),
+                    (11, 11, 3, true),
+                ] {
+                    check(ConvShape {
+                        images,
+                        height,
+                        width,
+                        in_channels,
+                        out_channels,
+                        kernel,
+                        stride,
+                        depthwise,
+                    });
+                }
+            }
+        }
+    }
+}
