@@ -17,7 +17,9 @@ mod letterbox;
 mod loss;
 mod model;
 mod neck;
+mod ops;
 mod predict;
+pub mod throughput;
 mod train;
 
 use std::path::PathBuf;

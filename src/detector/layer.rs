@@ -9,6 +9,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 
+use super::ops::{self, FusedOptions, is_flex};
+
 /// What follows the normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -18,6 +20,17 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+}
+
+impl Activation {
+    /// Lower and upper bound; infinite where there is none.
+    fn bounds(self) -> (f32, f32) {
+        match self {
+            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Activation::Relu => (0.0, f32::INFINITY),
+            Activation::Relu6 => (0.0, 6.0),
+        }
+    }
 }
 
 /// What a [`ConvBnAct`] is made of. It is deterministic after `device.seed(..)`.
@@ -114,7 +127,7 @@ impl ConvBnActConfig {
             running_mean: RunningState::new(Tensor::zeros(channels, device)),
             running_var: RunningState::new(Tensor::ones(channels, device)),
             stride: self.stride,
-            groups,
+            depthwise: self.depthwise,
             activation: self.activation,
             momentum: self.momentum,
             epsilon: self.epsilon,
@@ -140,7 +153,7 @@ pub struct ConvBnAct {
     #[module(skip)]
     stride: usize,
     #[module(skip)]
-    groups: usize,
+    depthwise: bool,
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
@@ -155,30 +168,58 @@ impl ConvBnAct {
     /// On an autodiff device it normalises with the batch's statistics and updates the
     /// running ones; elsewhere, and where frozen, it uses the running statistics.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let conv = self.convolve(x);
-        if conv.device().is_autodiff() && self.training.is_enabled() {
-            let channels = conv.dims()[3];
-            let rows = conv.dims()[..3].iter().product::<usize>();
-            let flat = conv.clone().reshape([rows, channels]);
-            let mean = flat.clone().mean_dim(0);
-            let var = (flat - mean.clone()).square().mean_dim(0);
-            let (mean, var) = (mean.reshape([channels]), var.reshape([channels]));
-            self.update_running(mean.clone(), var.clone());
-            self.normalise(conv, mean, var)
-        } else {
-            let (mean, var) = (self.running_mean.value(), self.running_var.value());
-            self.normalise(conv, mean, var)
+        let device = x.device();
+        let trains = device.is_autodiff() && self.training.is_enabled();
+        if !is_flex(&device) {
+            return self.forward_by_primitives(x, trains);
         }
+        let options = FusedOptions {
+            stride: self.stride,
+            depthwise: self.depthwise,
+            bounds: self.activation.bounds(),
+            epsilon: self.epsilon,
+            batch_statistics: trains,
+        };
+        let (y, mean, var) = ops::conv_bn_act(
+            x,
+            self.weight.val(),
+            (self.gamma.val(), self.beta.val()),
+            (self.running_mean.value(), self.running_var.value()),
+            options,
+        );
+        if trains {
+            self.update_running(mean, var);
+        }
+        y
+    }
+
+    /// The same layer from burn's own operations: for other backends, and what the tests
+    /// compare the fused operation with.
+    fn forward_by_primitives(&self, x: Tensor<4>, trains: bool) -> Tensor<4> {
+        let conv = self.convolve(x);
+        if !trains {
+            let (mean, var) = (self.running_mean.value(), self.running_var.value());
+            return self.normalise(conv, mean, var);
+        }
+        let channels = conv.dims()[3];
+        let rows = conv.dims()[..3].iter().product::<usize>();
+        let flat = conv.clone().reshape([rows, channels]);
+        let mean = flat.clone().mean_dim(0);
+        let var = (flat - mean.clone()).square().mean_dim(0);
+        let (mean, var) = (mean.reshape([channels]), var.reshape([channels]));
+        self.update_running(mean.clone(), var.clone());
+        self.normalise(conv, mean, var)
     }
 
     fn convolve(&self, x: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val();
         let padding = weight.dims()[2] / 2;
+        let groups = if self.depthwise { x.dims()[3] } else { 1 };
         let options = ConvOptions::new(
             [self.stride, self.stride],
             [padding, padding],
             [1, 1],
-            self.groups,
+            groups,
         );
         conv2d(x.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1])
     }
@@ -208,9 +249,189 @@ impl ConvBnAct {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Shape;
+
+    fn largest(x: Tensor<1>) -> f32 {
+        x.abs().max().into_scalar::<f32>()
+    }
+
+    /// Largest difference over the largest magnitude.
+    fn gap<const D: usize>(got: Tensor<D>, expected: Tensor<D>) -> f32 {
+        assert_eq!(got.dims(), expected.dims());
+        let count = Shape::from(got.dims()).num_elements();
+        let scale = largest(expected.clone().reshape([count])).max(1e-3);
+        largest((got - expected).reshape([count])) / scale
+    }
+
+    fn layers() -> Vec<ConvBnActConfig> {
+        let mut layers = Vec::new();
+        for stride in [1, 2] {
+            for channels in [1, 3, 8, 24, 27] {
+                let layer = ConvBnActConfig::depthwise(channels, Activation::Relu);
+                layers.push(layer.with_stride(stride));
+            }
+            for (inputs, outputs, kernel) in [(3, 16, 3), (1, 1, 3), (5, 7, 1), (16, 40, 1)] {
+                let layer = ConvBnActConfig::dense(inputs, outputs, kernel, Activation::Relu);
+                layers.push(layer.with_stride(stride));
+            }
+        }
+        layers
+    }
+
+    fn input(config: &ConvBnActConfig, [n, h, w]: [usize; 3], device: &Device) -> Tensor<4> {
+        let dims = [n, h, w, config.in_channels];
+        Tensor::random(dims, Distribution::Normal(0.3, 1.0), device)
+    }
+
+    /// A layer whose scale and shift are not the trivial ones.
+    fn trained(config: &ConvBnActConfig, device: &Device) -> ConvBnAct {
+        let mut layer = config.init(device);
+        let dims = [config.out_channels];
+        let random = |low, high| Tensor::random(dims, Distribution::Uniform(low, high), device);
+        layer.gamma = Param::from_tensor(random(0.5, 1.5));
+        layer.beta = Param::from_tensor(random(-0.5, 0.5));
+        layer.running_mean = RunningState::new(random(-0.2, 0.2));
+        layer.running_var = RunningState::new(random(0.5, 2.0));
+        layer
+    }
+
+    /// Output, gradients of input, weights, scale and shift, running mean and variance.
+    type Everything = (
+        Tensor<4>,
+        Tensor<4>,
+        Tensor<4>,
+        Tensor<1>,
+        Tensor<1>,
+        [Tensor<1>; 2],
+    );
+
+    fn everything(
+        layer: &ConvBnAct,
+        x: &Tensor<4>,
+        upstream: &Tensor<4>,
+        forward: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> Everything {
+        let x = x.clone().detach().require_grad();
+        let y = forward(x.clone());
+        let grads = (y.clone() * upstream.clone()).sum().backward();
+        let running = [&layer.running_mean, &layer.running_var].map(|s| s.value_sync());
+        (
+            y.without_autodiff(),
+            x.grad(&grads).unwrap(),
+            layer.weight.val().grad(&grads).unwrap(),
+            layer.gamma.val().grad(&grads).unwrap(),
+            layer.beta.val().grad(&grads).unwrap(),
+            running.map(|s| s.without_autodiff()),
+        )
+    }
+
+    fn assert_close(got: Everything, expected: Everything, what: &str) {
+        let gaps = [
+            gap(got.0, expected.0),
+            gap(got.1, expected.1),
+            gap(got.2, expected.2),
+            gap(got.3, expected.3),
+            gap(got.4, expected.4),
+            gap(got.5[0].clone(), expected.5[0].clone()),
+            gap(got.5[1].clone(), expected.5[1].clone()),
+        ];
+        assert!(gaps.iter().all(|gap| *gap < 1e-4), "{what}: {gaps:?}");
+    }
 
     #[test]
-    fn training_normalises_the_batch_and_inference_uses_the_running_statistics() {
+    fn fused_operation_equals_burns_own() {
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        for config in layers() {
+            for activation in [Activation::None, Activation::Relu] {
+                for (size, frozen) in [
+                    ([2, 7, 5], false),
+                    ([1, 6, 9], false),
+                    ([11, 8, 4], false),
+                    ([3, 5, 6], true),
+                ] {
+                    let config = ConvBnActConfig {
+                        activation,
+                        ..config.clone()
+                    };
+                    let mut layer = trained(&config, &device);
+                    layer.training = Param::from_bool(!frozen);
+                    let x = input(&config, size, &device);
+                    let own = layer.clone();
+                    let [n, h, w] = size;
+                    let (h, w) = (h.div_ceil(config.stride), w.div_ceil(config.stride));
+                    let upstream = Tensor::random(
+                        [n, h, w, config.out_channels],
+                        Distribution::Normal(0.0, 1.0),
+                        &device,
+                    );
+                    // `clone` shares the running statistics, so they start afresh.
+                    let state = |state: &RunningState<Tensor<1>>| RunningState::new(state.value());
+                    let own = ConvBnAct {
+                        running_mean: state(&layer.running_mean),
+                        running_var: state(&layer.running_var),
+                        ..own
+                    };
+                    let got = everything(&layer, &x, &upstream, |x| layer.forward(x));
+                    let expected = everything(&own, &x, &upstream, |x| {
+                        own.forward_by_primitives(x, !frozen)
+                    });
+                    assert_close(got, expected, &format!("{config:?} {size:?} {frozen}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn relu6_passes_gradients_only_between_its_bounds() {
+        // The scale spreads the activations past both bounds. Positions whose argument
+        // lies within rounding of a bound are excused.
+        let device = Device::flex().autodiff();
+        device.seed(8);
+        let config = ConvBnActConfig::dense(6, 9, 1, Activation::Relu6);
+        let mut layer = trained(&config, &device);
+        layer.gamma = Param::from_tensor(Tensor::full([9], 5.0, &device));
+        let x = input(&config, [2, 9, 7], &device);
+        let linear = ConvBnAct {
+            activation: Activation::None,
+            ..layer.clone()
+        };
+        let y = layer.forward(x.clone()).without_autodiff();
+        let argument = linear.forward(x).without_autodiff();
+        assert!(gap(y.clone(), argument.clone().clamp(0.0, 6.0)) < 1e-6);
+        let inside = argument.clone().greater_elem(0.0).float();
+        let inside = inside * argument.lower_elem(6.0).float();
+        let share = inside.clone().mean().into_scalar::<f32>();
+        assert!((0.2..0.8).contains(&share), "both bounds are reached");
+        // The shift's gradient counts the positions that let the gradient through.
+        let x = input(&config, [2, 9, 7], &device);
+        let y = layer.forward(x.clone());
+        let inside = y.clone().without_autodiff();
+        let inside = inside.clone().greater_elem(0.0).float() * inside.lower_elem(6.0).float();
+        let counted = inside.reshape([126, 9]).sum_dim(0).reshape([9]);
+        let grads = y.sum().backward();
+        let beta = layer.beta.val().grad(&grads).unwrap();
+        assert_eq!(
+            beta.into_data().to_vec::<f32>().unwrap(),
+            counted.into_data().to_vec::<f32>().unwrap()
+        );
+    }
+
+    #[test]
+    fn inference_uses_the_running_statistics() {
+        let device = Device::flex();
+        device.seed(6);
+        for config in layers() {
+            let layer = trained(&config, &device);
+            let x = input(&config, [1, 9, 7], &device);
+            let expected = layer.forward_by_primitives(x.clone(), false);
+            let gap = gap(layer.forward(x), expected);
+            assert!(gap < 1e-5, "{config:?}: {gap}");
+        }
+    }
+
+    #[test]
+    fn training_normalises_the_batch_and_inference_agrees_with_it() {
         let device = Device::flex().autodiff();
         device.seed(3);
         let config = ConvBnActConfig::dense(3, 8, 3, Activation::None)
@@ -221,16 +442,60 @@ mod tests {
         let trained = layer.forward(x.clone());
         assert_eq!(trained.dims(), [2, 4, 3, 8]);
         let flat = trained.clone().reshape([24, 8]);
-        let mean = flat.clone().mean_dim(0).abs().max().into_scalar::<f32>();
+        let mean = largest(flat.clone().mean_dim(0).reshape([8]));
         assert!(mean < 1e-4, "mean {mean}");
-        let var = flat.square().mean_dim(0) - 1.0;
-        let var = var.abs().max().into_scalar::<f32>();
+        let var = largest((flat.square().mean_dim(0) - 1.0).reshape([8]));
         assert!(var < 1e-3, "variance off by {var}");
 
         // With momentum 1 the running statistics are the batch's, so both modes agree.
         let inferred = layer.valid().forward(x.without_autodiff());
-        let gap = (trained.without_autodiff() - inferred).abs().max();
-        let gap = gap.into_scalar::<f32>();
+        let gap = gap(inferred, trained.without_autodiff());
         assert!(gap < 1e-4, "gap {gap}");
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        let device = Device::flex().autodiff();
+        let cases: Vec<_> = layers()
+            .iter()
+            .map(|config| {
+                let layer = trained(config, &device);
+                let x = input(config, [5, 33, 17], &device);
+                let y = layer.forward(x.clone()).without_autodiff();
+                (layer, x, Tensor::from_inner(y * 0.7 - 0.2))
+            })
+            .collect();
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                let mut bits: Vec<u32> = Vec::new();
+                for (layer, x, upstream) in &cases {
+                    // Momentum 0.1 would carry the statistics from run to run.
+                    let layer = ConvBnAct {
+                        running_mean: RunningState::new(Tensor::zeros(
+                            [layer.gamma.dims()[0]],
+                            &device,
+                        )),
+                        running_var: RunningState::new(Tensor::ones(
+                            [layer.gamma.dims()[0]],
+                            &device,
+                        )),
+                        ..layer.clone()
+                    };
+                    let all = everything(&layer, x, upstream, |x| layer.forward(x));
+                    let tensors = [all.0.into_data(), all.1.into_data(), all.2.into_data()];
+                    let vectors = [all.3.into_data(), all.4.into_data()];
+                    let running = all.5.map(Tensor::into_data);
+                    for data in tensors.iter().chain(&vectors).chain(&running) {
+                        bits.extend(data.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()));
+                    }
+                }
+                bits
+            })
+        };
+        let one = run(1);
+        for threads in [1, 2, 4] {
+            assert!(run(threads) == one, "{threads} threads give other bits");
+        }
     }
 }

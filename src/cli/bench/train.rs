@@ -1,11 +1,107 @@
 //! `admix bench train`.
 
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Instant;
+
 use clap::Args;
+
+use crate::cli::UserMistake;
+use crate::detector::throughput::TrainingLoad;
+
+/// Steps before the measured ones, in which memory is taken and caches fill.
+const WARM_UP: u64 = 2;
 
 /// Arguments of `admix bench train`.
 #[derive(Debug, Args)]
-pub struct TrainArgs {}
+#[command(after_help = "Examples:
+  admix bench train
+  admix bench train --width-multiplier 1.0 --input 384x640 --batch 8
+  admix bench train --jobs 1 --json")]
+pub struct TrainArgs {
+    /// Width of the network as a multiple of MobileNetV2's.
+    #[arg(long, value_name = "F", default_value_t = 0.35)]
+    width_multiplier: f64,
+    /// Height and width of the images in pixels, multiples of 32.
+    #[arg(long, value_name = "HxW", default_value = "192x320")]
+    input: Input,
+    /// Images a step.
+    #[arg(long, value_name = "N", default_value = "16")]
+    batch: NonZeroUsize,
+    /// Steps that are timed.
+    #[arg(long, value_name = "N", default_value = "10")]
+    iters: NonZeroUsize,
+    /// Number of worker threads [default: all cores].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Seed of the network and of the images.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
 
-pub(super) fn run(_args: TrainArgs) -> anyhow::Result<super::Rate> {
-    anyhow::bail!("admix bench train is being built")
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Input([usize; 2]);
+
+impl FromStr for Input {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text
+            .split_once('x')
+            .and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
+        match sides {
+            Some(sides) if sides.iter().all(|side| *side > 0 && side % 32 == 0) => Ok(Input(sides)),
+            _ => Err("expected HEIGHTxWIDTH in multiples of 32, such as 192x320".to_owned()),
+        }
+    }
+}
+
+pub(super) fn run(args: TrainArgs) -> anyhow::Result<super::Rate> {
+    if !(0.1..=4.0).contains(&args.width_multiplier) {
+        let message = format!(
+            "--width-multiplier is {}; give a number from 0.1 to 4",
+            args.width_multiplier
+        );
+        return Err(UserMistake(message).into());
+    }
+    let threads = args.jobs.map_or(0, NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    Ok(pool.install(|| measure(&args)))
+}
+
+fn measure(args: &TrainArgs) -> super::Rate {
+    let batch = args.batch.get();
+    let Input(input) = args.input;
+    let mut load = TrainingLoad::new(args.width_multiplier, input, batch, args.seed);
+    for _ in 0..WARM_UP {
+        load.step();
+    }
+    let began = Instant::now();
+    for _ in 0..args.iters.get() {
+        load.step();
+    }
+    let wall_s = began.elapsed().as_secs_f64();
+    let items = (batch * args.iters.get()) as u64;
+    super::Rate {
+        name: "train".to_owned(),
+        items_per_s: items as f64 / wall_s,
+        wall_s,
+        items,
+        peak_rss_mib: super::peak_rss_mib(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_two_multiples_of_32() {
+        assert_eq!("192x320".parse(), Ok(Input([192, 320])));
+        for wrong in ["192", "0x32", "100x320", "192x320x3", "axb"] {
+            assert!(wrong.parse::<Input>().is_err(), "{wrong}");
+        }
+    }
 }

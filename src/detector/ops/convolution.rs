@@ -1,0 +1,336 @@
+//! Bare convolutions in NHWC and their gradients, on one thread, a part at a time.
+
+use std::ops::Range;
+
+use super::depthwise::{self, Line};
+use super::matmul::{Matrix, matmul};
+
+/// Sizes of a convolution with a square kernel of side 1 or 3, padded by half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Images in the batch.
+    pub images: usize,
+    /// Height of the input.
+    pub height: usize,
+    /// Width of the input.
+    pub width: usize,
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// 1 or 3.
+    pub kernel: usize,
+    /// 1 or 2.
+    pub stride: usize,
+    /// One filter a channel.
+    pub depthwise: bool,
+}
+
+impl ConvShape {
+    /// Height of the output.
+    pub fn out_height(&self) -> usize {
+        (self.height - 1) / self.stride + 1
+    }
+
+    /// Width of the output.
+    pub fn out_width(&self) -> usize {
+        (self.width - 1) / self.stride + 1
+    }
+
+    /// Lines of the output of the whole batch.
+    pub fn lines(&self) -> usize {
+        self.images * self.out_height()
+    }
+
+    /// Numbers in a line of the output.
+    pub fn line_len(&self) -> usize {
+        self.out_width() * self.out_channels
+    }
+
+    /// Numbers in a line of the input.
+    pub fn in_line_len(&self) -> usize {
+        self.width * self.in_channels
+    }
+
+    /// Numbers in one image of the input.
+    pub fn in_image_len(&self) -> usize {
+        self.height * self.in_line_len()
+    }
+
+    /// Whether an output position sees only the input position at the same place.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && !self.depthwise
+    }
+
+    /// Numbers in the window of a dense filter.
+    pub fn window(&self) -> usize {
+        self.kernel * self.kernel * self.in_channels
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    fn depthwise_line(&self) -> Line {
+        Line {
+            width: self.width,
+            out_width: self.out_width(),
+            channels: self.out_channels,
+            stride: self.stride,
+        }
+    }
+
+    /// The line of an image that row `tap_row` of the filter sees from output line `row`;
+    /// `None` in the padding.
+    fn input_row(&self, row: usize, tap_row: usize) -> Option<usize> {
+        (row * self.stride + tap_row)
+            .checked_sub(self.kernel / 2)
+            .filter(|row| *row < self.height)
+    }
+
+    /// From PyTorch's layout to the kernels': `[out, kernel, kernel, in]` for a dense
+    /// filter, `[kernel, kernel, channels]` for a depthwise one.
+    pub fn filter_from_torch(&self, weight: &[f32]) -> Vec<f32> {
+        let taps = self.taps();
+        if self.depthwise {
+            transpose(weight, self.out_channels, taps)
+        } else {
+            let filters = weight.chunks_exact(self.window());
+            filters
+                .flat_map(|filter| transpose(filter, self.in_channels, taps))
+                .collect()
+        }
+    }
+
+    /// The inverse of [`ConvShape::filter_from_torch`].
+    pub fn filter_to_torch(&self, filter: &[f32]) -> Vec<f32> {
+        let taps = self.taps();
+        if self.depthwise {
+            transpose(filter, taps, self.out_channels)
+        } else {
+            let filters = filter.chunks_exact(self.window());
+            filters
+                .flat_map(|filter| transpose(filter, taps, self.in_channels))
+                .collect()
+        }
+    }
+
+    /// Convolves `lines` (numbered through the batch) of the output into `out`.
+    /// `columns` is scratch.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        filter: &[f32],
+        lines: Range<usize>,
+        out: &mut [f32],
+        columns: &mut Vec<f32>,
+    ) {
+        if self.depthwise {
+            let zeros = vec![0.0; self.in_line_len()];
+            for (line, out) in lines.zip(out.chunks_exact_mut(self.line_len())) {
+                let input = self.depthwise_input(x, line, &zeros);
+                depthwise::forward_line(self.depthwise_line(), input, filter, out);
+            }
+            return;
+        }
+        let filter = Matrix::new(filter, self.out_channels, self.window()).transposed();
+        let rows = lines.len() * self.out_width();
+        let windows = self.windows(x, lines, columns);
+        matmul(
+            out,
+            Matrix::new(windows, rows, self.window()),
+            filter,
+            false,
+        );
+    }
+
+    /// Adds to the filter's gradient, and writes to `dx` (all of the images' input, zero
+    /// before, or empty where it is not wanted), what `lines` give whose output gradient
+    /// is `gradient`. Not for depthwise layers.
+    pub fn backward_dense(
+        &self,
+        x: &[f32],
+        filter: &[f32],
+        lines: Range<usize>,
+        gradient: &[f32],
+        sinks: Sinks,
+        columns: &mut Vec<f32>,
+    ) {
+        let rows = lines.len() * self.out_width();
+        let upstream = Matrix::new(gradient, rows, self.out_channels);
+        if !sinks.filter.is_empty() {
+            let windows = self.windows(x, lines.clone(), columns);
+            let windows = Matrix::new(windows, rows, self.window());
+            matmul(sinks.filter, upstream.transposed(), windows, true);
+        }
+        if sinks.dx.is_empty() {
+            return;
+        }
+        let filter = Matrix::new(filter, self.out_channels, self.window());
+        if self.is_pointwise() {
+            let start = (lines.start - sinks.first_line) * self.in_line_len();
+            let end = start + lines.len() * self.in_line_len();
+            matmul(&mut sinks.dx[start..end], upstream, filter, false);
+        } else {
+            columns.resize(rows * self.window(), 0.0);
+            matmul(columns, upstream, filter, false);
+            self.scatter(columns, lines, sinks.first_line, sinks.dx);
+        }
+    }
+
+    /// The windows of `lines`, one a row: the input itself for a pointwise layer.
+    fn windows<'a>(
+        &self,
+        x: &'a [f32],
+        lines: Range<usize>,
+        columns: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        if self.is_pointwise() {
+            return &x[lines.start * self.in_line_len()..lines.end * self.in_line_len()];
+        }
+        columns.clear();
+        columns.resize(lines.len() * self.out_width() * self.window(), 0.0);
+        let in_channels = self.in_channels;
+        for (line, columns) in lines.zip(columns.chunks_mut(self.out_width() * self.window())) {
+            self.for_taps(line, |tap, column, at| {
+                let to = column * self.window() + tap * in_channels;
+                columns[to..to + in_channels].copy_from_slice(&x[at..at + in_channels]);
+            });
+        }
+        columns
+    }
+
+    /// Adds the windows of `lines` to the input's gradient; the inverse of `windows`.
+    /// `dx` starts with the image of output line `first_line`.
+    fn scatter(&self, columns: &[f32], lines: Range<usize>, first_line: usize, dx: &mut [f32]) {
+        let in_channels = self.in_channels;
+        let start = first_line / self.out_height() * self.in_image_len();
+        for (line, columns) in lines.zip(columns.chunks(self.out_width() * self.window())) {
+            self.for_taps(line, |tap, column, at| {
+                let from = column * self.window() + tap * in_channels;
+                let window = &columns[from..from + in_channels];
+                let at = at - start;
+                for (sum, value) in dx[at..at + in_channels].iter_mut().zip(window) {
+                    *sum += value;
+                }
+            });
+        }
+    }
+
+    /// Calls `visit(tap, output column, offset in the input)` for each tap of each
+    /// position of an output line that lies in the image.
+    fn for_taps(&self, line: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        let (image, row) = (line / self.out_height(), line % self.out_height());
+        for tap_row in 0..self.kernel {
+            let Some(in_row) = self.input_row(row, tap_row) else {
+                continue;
+            };
+            let line_start = image * self.in_image_len() + in_row * self.in_line_len();
+            for column in 0..self.out_width() {
+                for tap_column in 0..self.kernel {
+                    let in_column = (column * self.stride + tap_column)
+                        .checked_sub(self.kernel / 2)
+                        .filter(|column| *column < self.width);
+                    if let Some(in_column) = in_column {
+                        let tap = tap_row * self.kernel + tap_column;
+                        visit(tap, column, line_start + in_column * self.in_channels);
+                    }
+                }
+            }
+        }
+    }
+
+    fn depthwise_input<'a>(&self, x: &'a [f32], line: usize, zeros: &'a [f32]) -> [&'a [f32]; 3] {
+        let (image, row) = (line / self.out_height(), line % self.out_height());
+        let image = &x[image * self.in_image_len()..][..self.in_image_len()];
+        std::array::from_fn(|tap_row| match self.input_row(row, tap_row) {
+            Some(row) => &image[row * self.in_line_len()..][..self.in_line_len()],
+            None => zeros,
+        })
+    }
+
+    /// Gradients of one image of a depthwise layer. `gradient_line` writes the output's
+    /// gradient of a line (numbered through the batch) and is called once a line, from
+    /// the top. `dx` is the image's, or empty.
+    pub fn backward_depthwise(
+        &self,
+        x: &[f32],
+        filter: &[f32],
+        image: usize,
+        mut gradient_line: impl FnMut(usize, &mut [f32]),
+        filter_gradient: &mut [f32],
+        dx: &mut [f32],
+    ) {
+        let (height, out_height, len) = (self.height, self.out_height(), self.line_len());
+        let line = self.depthwise_line();
+        let zeros = vec![0.0; self.in_line_len().max(len)];
+        let mut flipped = filter.to_vec();
+        for (to, from) in flipped
+            .chunks_exact_mut(self.out_channels)
+            .zip(filter.chunks_exact(self.out_channels).rev())
+        {
+            to.copy_from_slice(from);
+        }
+        // The last three lines of the output's gradient; line `i` stands at `i % 3`.
+        let mut ring = vec![0.0; 3 * len];
+        let mut done = 0;
+        for row in 0..height {
+            let last_needed = (row + 1) / self.stride;
+            while done <= last_needed && done < out_height {
+                let number = image * out_height + done;
+                let gradient = &mut ring[done % 3 * len..][..len];
+                gradient_line(number, gradient);
+                if !filter_gradient.is_empty() {
+                    let input = self.depthwise_input(x, number, &zeros[..self.in_line_len()]);
+                    depthwise::filter_gradient_line(line, input, gradient, filter_gradient);
+                }
+                done += 1;
+            }
+            if dx.is_empty() {
+                continue;
+            }
+            let out = &mut dx[row * self.in_line_len()..][..self.in_line_len()];
+            let gradient = |row: usize| &ring[row % 3 * len..][..len];
+            if self.stride == 1 {
+                let above = row.checked_sub(1).map_or(&zeros[..len], gradient);
+                let below = if row + 1 < out_height {
+                    gradient(row + 1)
+                } else {
+                    &zeros[..len]
+                };
+                let upstream = [above, gradient(row), below];
+                depthwise::forward_line(line, upstream, &flipped, out);
+            } else {
+                let mut upstream = Vec::with_capacity(2);
+                if row % 2 == 0 {
+                    upstream.push((gradient(row / 2), 1));
+                } else {
+                    upstream.push((gradient(row / 2), 2));
+                    if row / 2 + 1 < out_height {
+                        upstream.push((gradient(row / 2 + 1), 0));
+                    }
+                }
+                depthwise::input_gradient_line_stride_2(line, &upstream, filter, out);
+            }
+        }
+    }
+}
+
+/// Where the gradients of a dense layer go; an empty slice is not wanted.
+pub struct Sinks<'a> {
+    /// The filter's gradient, in the kernels' layout.
+    pub filter: &'a mut [f32],
+    /// The input's gradient, from the input of output line `first_line` on.
+    pub dx: &'a mut [f32],
+    /// The output line, the first of its image except for pointwise layers, at which
+    /// `dx` starts.
+    pub first_line: usize,
+}
+
+fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(matrix.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| matrix[row * columns + column]));
+    }
+    out
+}
