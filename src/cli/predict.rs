@@ -1,17 +1,143 @@
 //! `admix predict`.
 
-use clap::Args;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
 
-use super::Common;
+use anyhow::Context;
+use clap::Args;
+use image::{Rgb, RgbImage};
+use imageproc::drawing::draw_hollow_rect_mut;
+use imageproc::rect::Rect;
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::train::use_threads;
+use super::{Common, UserMistake};
+use crate::dataset::{read_image, write_atomically};
+use crate::detector::{Detector, ScoredBox};
+use crate::observer::Observer;
+
+/// Colours of the classes, repeated where there are more.
+const COLOURS: [[u8; 3]; 6] = [
+    [230, 25, 75],
+    [60, 180, 75],
+    [0, 130, 200],
+    [245, 130, 48],
+    [145, 30, 180],
+    [0, 190, 190],
+];
+
+/// Lines of a drawn box, in pixels.
+const LINE_PX: u32 = 2;
 
 /// Arguments of `admix predict`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  admix predict --model runs/baseline photo.jpg -o predicted
+  admix predict --model runs/baseline photos/*.jpg -o predicted --min-score 0.5")]
 pub struct PredictArgs {
+    /// Folder of a trained detector.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Image files.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Folder to write the drawn images and predictions.json to.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Lowest score that is drawn and listed.
+    #[arg(long, default_value_t = 0.3, value_name = "0..1")]
+    min_score: f64,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
-    let _ = args.common;
-    anyhow::bail!("admix predict is being built")
+    use_threads(&args.common);
+    let names = output_names(&args.images)?;
+    let detector = Detector::load(&args.model)?;
+    if args.common.dry_run {
+        println!(
+            "predict {} images with {} into {}",
+            args.images.len(),
+            args.model.display(),
+            args.output.display()
+        );
+        return Ok(());
+    }
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot create {}", args.output.display()))?;
+    let progress = Progress::new(false);
+    progress.begin("predict", args.images.len() as u64, 0);
+    let mut listed = Vec::new();
+    for (path, name) in args.images.iter().zip(names) {
+        let mut image = read_image(path)?;
+        let mut found = detector.predict_image(&image)?;
+        found.retain(|found| found.score >= args.min_score);
+        draw(&mut image, &found);
+        let mut png = Cursor::new(Vec::new());
+        image.write_to(&mut png, image::ImageFormat::Png)?;
+        write_atomically(&args.output.join(name), png.get_ref())?;
+        listed.push(as_json(path, &found, detector.classes()));
+        progress.advance(1);
+    }
+    progress.end();
+    let text = serde_json::to_string_pretty(&listed)?;
+    let path = args.output.join("predictions.json");
+    write_atomically(&path, text.as_bytes())?;
+    if args.common.json {
+        println!("{text}");
+    } else {
+        println!("{} images in {}", listed.len(), args.output.display());
+    }
+    Ok(())
+}
+
+/// One PNG name an image; two images of one name would overwrite each other.
+fn output_names(images: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for path in images {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{stem}.png");
+        if names.contains(&name) {
+            let message = format!(
+                "{}: another image is called {stem} too; predict them into different folders",
+                path.display()
+            );
+            return Err(UserMistake(message).into());
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn as_json(path: &Path, found: &[ScoredBox], classes: &[String]) -> Value {
+    let boxes: Vec<Value> = found
+        .iter()
+        .map(|found| {
+            json!({
+                "category": classes[found.class],
+                "bbox": found.bbox,
+                "score": found.score,
+            })
+        })
+        .collect();
+    json!({"image": path.display().to_string(), "detections": boxes})
+}
+
+fn draw(image: &mut RgbImage, found: &[ScoredBox]) {
+    for found in found {
+        let colour = Rgb(COLOURS[found.class % COLOURS.len()]);
+        let b = found.bbox;
+        for inset in 0..LINE_PX {
+            let width = (b.width.round() as u32).saturating_sub(2 * inset);
+            let height = (b.height.round() as u32).saturating_sub(2 * inset);
+            if width == 0 || height == 0 {
+                break;
+            }
+            let (x, y) = (b.x.round() as i32, b.y.round() as i32);
+            let rect = Rect::at(x + inset as i32, y + inset as i32).of_size(width, height);
+            draw_hollow_rect_mut(image, rect, colour);
+        }
+    }
 }

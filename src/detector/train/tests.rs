@@ -1,0 +1,226 @@
+//! Small trainings from end to end.
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use rand::RngExt;
+
+use super::*;
+use crate::annotation::{Annotation, Category};
+use crate::dataset::{Origin, Record, Sample};
+use crate::detector::{AugmentationSpec, Detector, InputSize, TrainSpec};
+use crate::observer::Silent;
+use crate::spec::Interval;
+
+const SIDE: u32 = 64;
+
+/// Grey images with red and blue squares.
+fn squares(folder: &Path, count: u64) -> Dataset {
+    let categories = ["red", "blue"]
+        .iter()
+        .zip([3, 8])
+        .map(|(name, id)| Category {
+            id,
+            name: (*name).to_owned(),
+            supercategory: String::new(),
+        });
+    let samples = (0..count).map(|id| {
+        let mut generator = SeedKey::new(b"squares", 0).generator("image", id);
+        let mut image = RgbImage::from_pixel(SIDE, SIDE, Rgb([90, 100, 90]));
+        let mut annotations = Vec::new();
+        for (place, category_id) in [(0, 3), (1, 8)] {
+            let side = generator.random_range(14..22u32);
+            let x = place * 32 + generator.random_range(0..32 - side);
+            let y = generator.random_range(0..SIDE - side);
+            let colour = if category_id == 3 {
+                [220, 30, 30]
+            } else {
+                [30, 30, 220]
+            };
+            for (dx, dy) in (0..side).flat_map(|dy| (0..side).map(move |dx| (dx, dy))) {
+                image.put_pixel(x + dx, y + dy, Rgb(colour));
+            }
+            let [x, y, side] = [x, y, side].map(f64::from);
+            annotations.push(Annotation {
+                id: id * 2 + u64::from(place),
+                category_id,
+                bbox: BoundingBox::from([x, y, side, side]),
+                area: side * side,
+                is_crowd: false,
+                extra: serde_json::Map::new(),
+            });
+        }
+        let file_name = format!("{id}.png");
+        let path = folder.join(&file_name);
+        image.save(&path).unwrap();
+        Sample {
+            id,
+            path,
+            file_name: file_name.clone(),
+            width: SIDE,
+            height: SIDE,
+            annotations,
+            record: Record::new(id, file_name, Origin::Real),
+        }
+    });
+    Dataset {
+        root: folder.to_owned(),
+        categories: categories.collect(),
+        samples: samples.collect(),
+        warnings: Vec::new(),
+    }
+}
+
+fn plan(steps: u64) -> TrainPlan {
+    let one = Interval::new(1.0, 1.0).unwrap();
+    let spec = TrainSpec {
+        width_multiplier: 0.2,
+        input: InputSize {
+            height: 64,
+            width: 64,
+        },
+        head_channels: 32,
+        steps,
+        batch_size: 4,
+        warmup_steps: steps / 10,
+        weight_averaging: 0.9,
+        checkpoint_every: 3,
+        log_every: 1,
+        augmentation: AugmentationSpec {
+            scale: one,
+            brightness: one,
+            contrast: one,
+            saturation: one,
+            ..AugmentationSpec::default()
+        },
+        ..TrainSpec::default()
+    };
+    spec.into_plan("test".as_ref()).unwrap()
+}
+
+#[test]
+fn it_learns_a_few_images_and_tells_their_classes_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 8);
+    let out = folder.path().join("out");
+    let outcome = train(&plan(200), &dataset, 1, &out, &Silent).unwrap();
+    assert_eq!(
+        (outcome.images_drawn, outcome.real_images_drawn),
+        (800, 800)
+    );
+    let detector = Detector::load(&out).unwrap();
+    let detections = detector.predict(&dataset, &Silent).unwrap();
+    let mut found = 0;
+    for sample in &dataset.samples {
+        for object in &sample.annotations {
+            let hits = detections.iter().filter(|detection| {
+                detection.image_id == sample.id
+                    && detection.category_id == object.category_id
+                    && detection.score > 0.3
+                    && detection.bbox.iou(&object.bbox) > 0.5
+            });
+            found += usize::from(hits.count() == 1);
+        }
+    }
+    let sure = detections
+        .iter()
+        .filter(|detection| detection.score > 0.3)
+        .count();
+    assert!(found >= 15, "{found} of 16 objects found once");
+    assert!(sure <= 18, "{sure} detections of 16 objects");
+    // The detector that was kept in memory and the one on disk are the same.
+    let again = train(&plan(200), &dataset, 1, &out, &Silent).unwrap();
+    assert_eq!(
+        again.resumed_from, 200,
+        "a complete training is not repeated"
+    );
+}
+
+fn weights(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+fn log_without_time(folder: &Path) -> Vec<LogLine> {
+    // `Silent` has no clock: every line says 0 seconds.
+    let text = std::fs::read_to_string(folder.join("train_log.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_resumed_training_equals_an_uninterrupted_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 6);
+    let [whole, halves, other] = ["whole", "halves", "other"].map(|name| folder.path().join(name));
+    let plan = plan(8);
+    train(&plan, &dataset, 1, &whole, &Silent).unwrap();
+    // It stops after step 5; the checkpoint is that of step 3.
+    let stopped = train_until(&plan, &dataset, 1, &halves, &Silent, 5).unwrap();
+    assert!(stopped.is_none());
+    assert!(Detector::load(&halves).is_err(), "it is not complete");
+    let resumed = train(&plan, &dataset, 1, &halves, &Silent).unwrap();
+    assert_eq!(resumed.resumed_from, 3);
+    assert_eq!(log_without_time(&whole), log_without_time(&halves));
+    assert!(weights(&whole) == weights(&halves), "the weights differ");
+    assert!(!halves.join("checkpoint").exists());
+    train(&plan, &dataset, 2, &other, &Silent).unwrap();
+    assert!(
+        weights(&whole) != weights(&other),
+        "the seed changes the weights"
+    );
+    let error = train(&plan, &dataset, 2, &whole, &Silent).unwrap_err();
+    assert!(matches!(error, DetectorError::Occupied { .. }), "{error}");
+}
+
+#[test]
+fn sets_without_images_or_boxes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dataset = squares(folder.path(), 2);
+    let out = folder.path().join("out");
+    for sample in &mut dataset.samples {
+        sample.annotations.clear();
+    }
+    let error = train(&plan(8), &dataset, 1, &out, &Silent).unwrap_err();
+    assert!(
+        matches!(error, DetectorError::NoBoxes { images: 2, .. }),
+        "{error}"
+    );
+    dataset.samples.clear();
+    let error = train(&plan(8), &dataset, 1, &out, &Silent).unwrap_err();
+    assert!(matches!(error, DetectorError::NoImages { .. }), "{error}");
+    assert!(!out.exists(), "nothing is written");
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 2);
+    let spec = TrainSpec {
+        loss: crate::detector::LossSpec {
+            box_weight: 1e4,
+            ..crate::detector::LossSpec::default()
+        },
+        optimizer: OptimizerSpec::Sgd {
+            learning_rate: 10.0,
+            momentum: 0.99,
+            weight_decay: 10.0,
+        },
+        warmup_steps: 0,
+        ..(*plan(200)).clone()
+    };
+    let plan = spec.into_plan("test".as_ref()).unwrap();
+    let error = train(&plan, &dataset, 1, &folder.path().join("out"), &Silent).unwrap_err();
+    assert!(matches!(error, DetectorError::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn the_learning_rate_rises_then_falls() {
+    let plan = plan(100);
+    let rates: Vec<f64> = (0..100).map(|step| learning_rate(&plan, step)).collect();
+    let peak = plan.optimizer.learning_rate();
+    assert!(rates[..10].windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
+    assert_eq!(rates[10], peak);
+    assert!(rates[99] < 0.02 * peak && rates[99] > 0.0);
+}
