@@ -124,6 +124,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         cause.is::<SpecError>()
             || cause.is::<UserMistake>()
             || cause
+                .downcast_ref::<crate::mix::MixError>()
+                .is_some_and(crate::mix::MixError::is_mistake)
+            || cause
                 .downcast_ref::<DatasetError>()
                 .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))
     });

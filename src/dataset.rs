@@ -6,6 +6,7 @@
 
 mod coco;
 mod decode;
+mod fingerprint;
 mod manifest;
 mod sample;
 mod split;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use decode::{MAX_SIDE_PX, decode_image, read_image};
+pub use fingerprint::{Fingerprint, Likeness};
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
 pub use split::Split;
