@@ -618,8 +618,9 @@ mod tests {
             sample.path = root.join("images").join(&sample.file_name);
             let id = sample.id as u32 + u32::from(tint);
             image::RgbImage::from_fn(64, 64, |x, y| {
-                let bit = (x / 8 * 7919 + y / 8 * 104_729 + id * 15_485_863) % 1013;
-                image::Rgb([(bit / 4) as u8, tint, 90])
+let cell = [(x / 8) as u8, (y / 8) as u8, id as u8];
+ let bit = blake3::hash(&cell).as_bytes()[0];
+image::Rgb([bit, tint, 90])
             })
             .save(&sample.path)
             .unwrap();
