@@ -7,13 +7,15 @@
 
 mod photometric;
 mod plan;
+mod run;
 mod transform;
 
 use thiserror::Error;
 
 pub use photometric::{linear_from_srgb, srgb_from_linear};
 pub use plan::{AugmentPlan, AugmentSpec, StepSpec, TransformSpec};
-pub use transform::{Transform, apply};
+pub use run::augment_dataset;
+pub use transform::{MIN_VISIBLE_FRACTION, Transform, apply};
 
 use crate::dataset::DatasetError;
 

@@ -618,9 +618,9 @@ mod tests {
             sample.path = root.join("images").join(&sample.file_name);
             let id = sample.id as u32 + u32::from(tint);
             image::RgbImage::from_fn(64, 64, |x, y| {
-let cell = [(x / 8) as u8, (y / 8) as u8, id as u8];
- let bit = blake3::hash(&cell).as_bytes()[0];
-image::Rgb([bit, tint, 90])
+                let cell = [(x / 8) as u8, (y / 8) as u8, id as u8];
+                let bit = blake3::hash(&cell).as_bytes()[0];
+                image::Rgb([bit, tint, 90])
             })
             .save(&sample.path)
             .unwrap();

@@ -152,7 +152,11 @@ mod tests {
         let mut image = Linear::from_pixel(200, 200, Rgb([0.3; 3]));
         noise(&mut image, 0.01, 0.02, 1);
         let count = image.len() as f64;
-        let variance = image.iter().map(|v| (f64::from(*v) - 0.3).powi(2)).sum::<f64>() / count;
+        let variance = image
+            .iter()
+            .map(|v| (f64::from(*v) - 0.3).powi(2))
+            .sum::<f64>()
+            / count;
         let expected = 0.01 * 0.3 + 0.02 * 0.02;
         // Five standard errors of a variance: sqrt(2 / count) each.
         assert!((variance / expected - 1.0).abs() < 5.0 * (2.0 / count).sqrt());

@@ -26,21 +26,40 @@ pub enum Transform {
         translate: [f64; 2],
     },
     /// Exposure in stops: linear light times `2^ev`.
-    Exposure { ev: f64 },
+    Exposure {
+        ev: f64,
+    },
     /// Gains of red, green and blue in linear light.
-    WhiteBalance { gains: [f64; 3] },
+    WhiteBalance {
+        gains: [f64; 3],
+    },
     /// Blur by a disc.
-    Defocus { radius_px: f64 },
+    Defocus {
+        radius_px: f64,
+    },
     /// Blur by a line.
-    MotionBlur { length_px: f64, angle_deg: f64 },
+    MotionBlur {
+        length_px: f64,
+        angle_deg: f64,
+    },
     /// Variance `shot * v + read^2` in linear light.
-    Noise { shot: f64, read: f64, seed: u64 },
+    Noise {
+        shot: f64,
+        read: f64,
+        seed: u64,
+    },
     /// The encoded value to a power.
-    Gamma { power: f64 },
+    Gamma {
+        power: f64,
+    },
     /// Reduction to a part of the size and enlargement back to it.
-    Downscale { factor: f64 },
+    Downscale {
+        factor: f64,
+    },
     /// JPEG compression at a quality in `1..=100`.
-    Jpeg { quality: u8 },
+    Jpeg {
+        quality: u8,
+    },
 }
 
 /// Applies transforms in order. Boxes are the extents of their transformed corners,
@@ -102,8 +121,13 @@ fn matrix(transform: &Transform, [width, height]: [f64; 2]) -> Option<Matrix> {
 fn warp(image: &Linear, [a, b, c, d, e, f]: &Matrix) -> Linear {
     let determinant = a * e - b * d;
     let at = |x: i64, y: i64| {
-        let inside = x >= 0 && y >= 0 && x < i64::from(image.width()) && y < i64::from(image.height());
-        if inside { image.get_pixel(x as u32, y as u32).0 } else { [0.0; 3] }
+        let inside =
+            x >= 0 && y >= 0 && x < i64::from(image.width()) && y < i64::from(image.height());
+        if inside {
+            image.get_pixel(x as u32, y as u32).0
+        } else {
+            [0.0; 3]
+        }
     };
     Linear::from_fn(image.width(), image.height(), |x, y| {
         let (dx, dy) = (f64::from(x) + 0.5 - c, f64::from(y) + 0.5 - f);
@@ -128,8 +152,13 @@ fn warp(image: &Linear, [a, b, c, d, e, f]: &Matrix) -> Linear {
 
 fn carry(mut annotation: Annotation, m: &Matrix, size: [f64; 2]) -> Option<Annotation> {
     let b = annotation.bbox;
-    let corners = [(b.x, b.y), (b.right(), b.y), (b.x, b.bottom()), (b.right(), b.bottom())]
-        .map(|(x, y)| (m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]));
+    let corners = [
+        (b.x, b.y),
+        (b.right(), b.y),
+        (b.x, b.bottom()),
+        (b.right(), b.bottom()),
+    ]
+    .map(|(x, y)| (m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]));
     let [mut low, mut high] = [[f64::INFINITY; 2], [f64::NEG_INFINITY; 2]];
     for (x, y) in corners {
         low = [low[0].min(x), low[1].min(y)];
@@ -159,7 +188,10 @@ fn photometric_step(transform: &Transform, mut linear: Linear) -> Linear {
         Transform::Defocus { radius_px } => {
             linear = photometric::convolve(&linear, &photometric::disc(*radius_px));
         }
-        Transform::MotionBlur { length_px, angle_deg } => {
+        Transform::MotionBlur {
+            length_px,
+            angle_deg,
+        } => {
             linear = photometric::convolve(&linear, &photometric::line(*length_px, *angle_deg));
         }
         Transform::Noise { shot, read, seed } => {
@@ -182,7 +214,9 @@ fn jpeg(linear: &Linear, quality: u8) -> RgbImage {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
         .encode_image(&photometric::encode(linear))
-        .expect("encoding into memory fails only above 65,535 pixels a side, which no reader lets in");
+        .expect(
+            "encoding into memory fails only above 65,535 pixels a side, which no reader lets in",
+        );
     image::load_from_memory_with_format(&bytes, image::ImageFormat::Jpeg)
         .expect("a JPEG that was just encoded decodes")
         .into_rgb8()
@@ -229,11 +263,19 @@ mod tests {
             for (x, y, pixel) in image.enumerate_pixels() {
                 if pixel[0] > 100 {
                     low = [low[0].min(f64::from(x)), low[1].min(f64::from(y))];
-                    high = [high[0].max(f64::from(x) + 1.0), high[1].max(f64::from(y) + 1.0)];
+                    high = [
+                        high[0].max(f64::from(x) + 1.0),
+                        high[1].max(f64::from(y) + 1.0),
+                    ];
                 }
             }
             let b = annotations[0].bbox;
-            for (a, b) in [(b.x, low[0]), (b.y, low[1]), (b.right(), high[0]), (b.bottom(), high[1])] {
+            for (a, b) in [
+                (b.x, low[0]),
+                (b.y, low[1]),
+                (b.right(), high[0]),
+                (b.bottom(), high[1]),
+            ] {
                 assert!((a - b).abs() <= 1.0, "{transform:?}: {a} and {b}");
             }
         }
@@ -245,7 +287,10 @@ mod tests {
         let before = photometric::decode(&image);
         let after = photometric_step(&Transform::Exposure { ev: 1.0 }, before.clone());
         assert!(before.iter().zip(after.iter()).all(|(a, b)| 2.0 * a == *b));
-        let identity = [Transform::Exposure { ev: 0.0 }, Transform::Defocus { radius_px: 0.0 }];
+        let identity = [
+            Transform::Exposure { ev: 0.0 },
+            Transform::Defocus { radius_px: 0.0 },
+        ];
         assert_eq!(apply(&identity, image.clone(), Vec::new()).0, image);
     }
 
