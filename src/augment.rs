@@ -1,1 +1,29 @@
-//! Degrades and transforms images as a camera would, with boxes carried along.
+//! Degrades and transforms labelled images as cameras do.
+//!
+//! A policy draws a plain list of [`Transform`]s from `(plan, seed, index)`; applying
+//! the list involves no further choice, so it can be stored and replayed. Whatever the
+//! order in the YAML file, stages follow the light: geometry of the scene, light,
+//! lens, sensor, processing, compression.
+
+mod photometric;
+mod plan;
+mod run;
+mod transform;
+
+use thiserror::Error;
+
+pub use photometric::{linear_from_srgb, srgb_from_linear};
+pub use plan::{AugmentPlan, AugmentSpec, StepSpec, TransformSpec};
+pub use run::augment_dataset;
+pub use transform::{MIN_VISIBLE_FRACTION, Transform, apply};
+
+use crate::dataset::DatasetError;
+
+/// Why a data set cannot be augmented.
+#[derive(Debug, Error)]
+pub enum AugmentError {
+    #[error("cannot encode {file_name}: {message}")]
+    Encode { file_name: String, message: String },
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+}

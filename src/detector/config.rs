@@ -353,12 +353,7 @@ impl TrainSpec {
         );
         check("loss.box_weight", self.loss.box_weight, 0.0, 1e4);
         check("loss.class_weight", self.loss.class_weight, 0.0, 1e4);
-        check(
-            "loss.distance_weight",
-            self.loss.distance_weight,
-            0.0,
-            1e4,
-        );
+        check("loss.distance_weight", self.loss.distance_weight, 0.0, 1e4);
         match self.loss.objectness {
             ObjectnessLoss::Focal { alpha, gamma } => {
                 check("loss.objectness.focal.alpha", alpha, 0.0, 1.0);

@@ -1,11 +1,40 @@
 //! `admix bench augment`.
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use clap::Args;
+
+use crate::augment::{AugmentSpec, apply};
+use crate::spec;
 
 /// Arguments of `admix bench augment`.
 #[derive(Debug, Args)]
-pub struct AugmentArgs {}
+pub struct AugmentArgs {
+    /// What may be drawn.
+    #[arg(value_name = "PRESET.yaml")]
+    preset: PathBuf,
+    /// Number of 640 x 640 images, on one thread.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    images: u64,
+}
 
-pub(super) fn run(_args: AugmentArgs) -> anyhow::Result<super::Rate> {
-    anyhow::bail!("admix bench augment is being built")
+pub(super) fn run(args: AugmentArgs) -> anyhow::Result<super::Rate> {
+    let spec: AugmentSpec = spec::load(&args.preset, &[])?;
+    let plan = spec.into_plan(&args.preset)?;
+    let image = image::RgbImage::from_fn(640, 640, |x, y| {
+        image::Rgb([x as u8, y as u8, (x ^ y) as u8])
+    });
+    let started = Instant::now();
+    for index in 0..args.images {
+        std::hint::black_box(apply(&plan.draw(0, index), image.clone(), Vec::new()));
+    }
+    let wall_s = started.elapsed().as_secs_f64();
+    Ok(super::Rate {
+        name: "augment".to_owned(),
+        items_per_s: args.images as f64 / wall_s.max(1e-9),
+        wall_s,
+        items: args.images,
+        peak_rss_mib: super::peak_rss_mib(),
+    })
 }
