@@ -14,6 +14,7 @@ mod exhibit;
 mod plan;
 mod report;
 mod runner;
+mod sources;
 mod statistics;
 mod tipping_point;
 mod trial;
@@ -31,6 +32,7 @@ pub use plan::{
 };
 pub use report::{ReportFiles, write_report};
 pub use runner::{Progress, load_plan, load_results, progress, run};
+pub use sources::Sources;
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
 };
@@ -75,6 +77,9 @@ pub enum ExperimentError {
 impl ExperimentError {
     /// Whether the user can mend it by other input, rather than a failure on the way.
     pub fn is_mistake(&self) -> bool {
+        if let ExperimentError::Dataset(error) = self {
+            return !matches!(error, DatasetError::Write { .. });
+        }
         matches!(
             self,
             ExperimentError::NoExperiment { .. }
