@@ -6,23 +6,31 @@
 
 mod coco;
 mod decode;
+mod export;
+mod intake;
 mod manifest;
 mod sample;
 mod split;
+mod verify;
+mod voc;
 mod writer;
+mod yolo;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use decode::{MAX_SIDE_PX, decode_image, read_image};
+pub use decode::{MAX_SIDE_PX, decode_image, image_size, read_image};
+pub use export::{Format, export};
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
 pub use split::Split;
+pub use verify::Depth;
 pub use writer::{Begun, DatasetWriter, ImageFile, NewSample, write_atomically};
 
 use crate::annotation::Category;
+use crate::spec::SpecError;
 
 /// A data set in memory: labels and manifest, but no pixels.
 #[derive(Debug, Clone)]
@@ -113,6 +121,8 @@ pub enum DatasetError {
     Image { path: PathBuf, message: String },
     #[error("{path} exists and was made by another command or plan; choose another folder or remove it", path = path.display())]
     Occupied { path: PathBuf },
+    #[error(transparent)]
+    Spec(#[from] SpecError),
 }
 
 impl Dataset {
@@ -120,9 +130,32 @@ impl Dataset {
     ///
     /// # Errors
     /// A folder in no known format, a file that cannot be parsed, a duplicate
-    /// identifier, an annotation of an unknown image or category.
+    /// identifier, an annotation of an unknown image or category, an image file
+    /// outside the folder. What can be left out or mended is in [`Dataset::warnings`].
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
-        coco::open(root)
+        let unknown = |message: &str| DatasetError::Unknown {
+            path: root.to_owned(),
+            message: message.to_owned(),
+        };
+        if !root.exists() {
+            return Err(unknown("there is no such folder"));
+        }
+        if !root.is_dir() {
+            return Err(unknown("it is a file; give the folder of the data set"));
+        }
+        if coco::is_here(root) {
+            coco::open(root)
+        } else if yolo::is_here(root) {
+            yolo::open(root)
+        } else if voc::is_here(root) {
+            voc::open(root)
+        } else {
+            Err(unknown(
+                "there is no annotations.json, annotations/*.json or \
+                 SPLIT/_annotations.coco.json (COCO), no data.yaml (YOLO) and no \
+                 Annotations/*.xml (Pascal VOC)",
+            ))
+        }
     }
 
     /// The samples of one split; none where the data set has no splits.

@@ -45,3 +45,28 @@ pub fn decode_image(bytes: &[u8], path: &Path) -> Result<RgbImage, DatasetError>
         .map_err(|error| fail(error.to_string()))?
         .into_rgb8())
 }
+
+/// Size of an image in pixels, from its header.
+///
+/// # Errors
+/// A missing file, an unknown format, or an image beyond [`MAX_SIDE_PX`].
+pub fn image_size(path: &Path) -> Result<(u32, u32), DatasetError> {
+    let fail = |message: String| DatasetError::Image {
+        path: path.to_owned(),
+        message,
+    };
+    let (width, height) = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|source| DatasetError::Read {
+            path: path.to_owned(),
+            source,
+        })?
+        .into_dimensions()
+        .map_err(|error| fail(error.to_string()))?;
+    if width > MAX_SIDE_PX || height > MAX_SIDE_PX {
+        return Err(fail(format!(
+            "it claims {width} x {height} pixels, and at most {MAX_SIDE_PX} a side are read"
+        )));
+    }
+    Ok((width, height))
+}

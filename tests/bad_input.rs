@@ -1,0 +1,308 @@
+//! Bad data sets and detections get a clear error or a named warning, never a panic.
+
+use std::path::{Path, PathBuf};
+
+use admix::dataset::{Dataset, Depth, read_image};
+use admix::evaluation::{Parameters, score_files};
+use admix::observer::Silent;
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A sound COCO set of one 40 x 30 JPEG, for a test to spoil.
+fn sound() -> (TempDir, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("images")).unwrap();
+    image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 90]))
+        .save(folder.path().join("images/a.jpg"))
+        .unwrap();
+    let labels = json!({
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10]}],
+        "categories": [{"id": 1, "name": "die"}],
+    });
+    (folder, labels)
+}
+
+fn open(folder: &Path, labels: &Value) -> Result<Dataset, String> {
+    open_text(folder, &labels.to_string())
+}
+
+fn open_text(folder: &Path, labels: &str) -> Result<Dataset, String> {
+    std::fs::write(folder.join("annotations.json"), labels).unwrap();
+    Dataset::open(folder).map_err(|error| error.to_string())
+}
+
+fn assert_error(spoil: impl Fn(&mut Value), parts: &[&str]) {
+    let (folder, mut labels) = sound();
+    open(folder.path(), &labels).expect("the set is sound before it is spoilt");
+    spoil(&mut labels);
+    let message = open(folder.path(), &labels).unwrap_err();
+    for part in parts.iter().chain(&["annotations.json"]) {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+fn assert_warning(spoil: impl Fn(&mut Value), part: &str, boxes_left: usize) {
+    let (folder, mut labels) = sound();
+    spoil(&mut labels);
+    let dataset = open(folder.path(), &labels).unwrap();
+    let warning = &dataset.warnings[0];
+    assert!(warning.kind.contains(part), "{warning}");
+    assert!(
+        warning.count == 1 && warning.examples[0].contains("annotations.json"),
+        "{warning}"
+    );
+    assert_eq!(dataset.box_count(), boxes_left);
+}
+
+#[test]
+fn errors_name_the_file_and_the_record() {
+    let duplicate = |key: &'static str| {
+        move |labels: &mut Value| {
+            let first = labels[key][0].clone();
+            labels[key].as_array_mut().unwrap().push(first);
+        }
+    };
+    assert_error(duplicate("images"), &["image id 1 stands twice"]);
+    assert_error(duplicate("annotations"), &["annotation id 1 stands twice"]);
+    assert_error(
+        |l| l["annotations"][0]["category_id"] = json!(9),
+        &["annotation 1", "category 9"],
+    );
+    assert_error(
+        |l| l["annotations"][0]["image_id"] = json!(9),
+        &["annotation 1", "image 9"],
+    );
+    assert_error(
+        |l| l["images"][0]["file_name"] = json!("../a.jpg"),
+        &["../a.jpg", "outside"],
+    );
+    assert_error(
+        |l| l["images"][0]["file_name"] = json!("/etc/passwd"),
+        &["outside"],
+    );
+    assert_error(
+        |l| l["images"][0]["file_name"] = json!("gone.jpg"),
+        &["missing", "gone.jpg"],
+    );
+    assert_error(
+        |l| l["images"][0]["width"] = json!(60_000),
+        &["larger than", "60000"],
+    );
+    assert_error(|l| l["images"][0]["width"] = json!(0), &["without width"]);
+    assert_error(
+        |l| l["images"][0]["width"] = json!("wide"),
+        &["images[0].width", "line 1 column"],
+    );
+    assert_error(
+        |l| l["annotations"][0]["bbox"] = json!([1, 2, null, 4]),
+        &["line 1 column"],
+    );
+    assert_error(
+        |l| l["annotations"][0]["bbox"] = json!([1, 2, 3]),
+        &["line 1 column"],
+    );
+    assert_error(
+        |l| l["annotations"][0]["iscrowd"] = json!("x"),
+        &["iscrowd"],
+    );
+    assert_error(
+        |l| l["categories"] = json!([{"id": 1, "name": "die"}, {"id": 1, "name": "x"}]),
+        &["category id 1"],
+    );
+}
+
+#[test]
+fn malformed_json_is_placed() {
+    let (folder, _) = sound();
+    for (text, place) in [
+        ("{\n \"images\": [,\n", "line 2 column"),
+        ("", "line 1 column 0"),
+        (
+            "{\"images\": [], \"categories\": []} trailing",
+            "line 1 column",
+        ),
+        (
+            "{\"images\": [], \"categories\": [], \"annotations\": [{\"id\": 1e999}]}",
+            "line 1 column",
+        ),
+    ] {
+        let message = open_text(folder.path(), text).unwrap_err();
+        assert!(message.contains(place), "{message}");
+    }
+}
+
+#[test]
+fn what_can_be_mended_is_a_counted_warning() {
+    let set_box =
+        |numbers: Value| move |l: &mut Value| l["annotations"][0]["bbox"] = numbers.clone();
+    assert_warning(set_box(json!([1, 2, -5, 4])), "no or negative size", 0);
+    assert_warning(set_box(json!([100, 2, 5, 4])), "outside its image", 0);
+    assert_warning(set_box(json!([30, 2, 25, 4])), "cut at the edge", 1);
+    assert_warning(
+        |l| {
+            let gone = json!({"id": 2, "file_name": "gone.jpg", "width": 40, "height": 30});
+            l["images"].as_array_mut().unwrap().push(gone);
+        },
+        "missing",
+        1,
+    );
+    assert_warning(
+        |l| {
+            l["images"] = json!([]);
+            l["annotations"] = json!([]);
+        },
+        "without images",
+        0,
+    );
+}
+
+/// A BMP header that claims 60,000 x 60,000 pixels.
+fn huge_bmp() -> Vec<u8> {
+    let mut bytes = b"BM".to_vec();
+    bytes.extend([0; 8]);
+    bytes.extend(54_u32.to_le_bytes());
+    bytes.extend(40_u32.to_le_bytes());
+    bytes.extend(60_000_u32.to_le_bytes());
+    bytes.extend(60_000_u32.to_le_bytes());
+    bytes.extend([1, 0, 24, 0]);
+    bytes.extend([0; 24]);
+    bytes
+}
+
+#[test]
+fn bad_image_files_are_found_and_never_decoded_into_memory() {
+    let (folder, labels) = sound();
+    let image = folder.path().join("images/a.jpg");
+    let whole = std::fs::read(&image).unwrap();
+    for (bytes, depth, part) in [
+        (
+            whole[..whole.len() / 2].to_vec(),
+            Depth::Pixels,
+            "cannot be read",
+        ),
+        (whole[..10].to_vec(), Depth::Header, "cannot be read"),
+        (Vec::new(), Depth::Header, "cannot be read"),
+        (b"no image at all".to_vec(), Depth::Header, "cannot be read"),
+        (huge_bmp(), Depth::Header, "cannot be read"),
+        (huge_bmp(), Depth::Pixels, "cannot be read"),
+    ] {
+        std::fs::write(&image, &bytes).unwrap();
+        let dataset = open(folder.path(), &labels).unwrap();
+        let warnings = dataset.verify_images(depth, 2, &Silent).unwrap();
+        assert_eq!(warnings.len(), 1, "{} bytes at {depth:?}", bytes.len());
+        assert!(warnings[0].kind.contains(part) && warnings[0].examples[0].contains("a.jpg"));
+        assert!(read_image(&image).is_err());
+    }
+    std::fs::write(&image, &whole).unwrap();
+    let mut labels = labels;
+    labels["images"][0]["width"] = json!(41);
+    let dataset = open(folder.path(), &labels).unwrap();
+    let warnings = dataset.verify_images(Depth::Header, 1, &Silent).unwrap();
+    assert!(warnings[0].examples[0].contains("40 x 30 instead of 41 x 30"));
+}
+
+#[test]
+fn what_is_no_data_set_is_said_to_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = Dataset::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("YOLO") && message.contains("COCO"),
+        "{message}"
+    );
+    let message = Dataset::open(&folder.path().join("gone"))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("no such folder"), "{message}");
+}
+
+fn score_error(ground_truth: &Value, detections: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    std::fs::write(path("gt.json"), ground_truth.to_string()).unwrap();
+    std::fs::write(path("dt.json"), detections).unwrap();
+    score_files(&path("gt.json"), &path("dt.json"), Parameters::default())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn bad_detections_are_placed() {
+    let (_folder, labels) = sound();
+    for (detections, part) in [
+        (
+            "[{\"image_id\": 1, \"category_id\": 1, \"bbox\": [1, 2, 3], \"score\": 1}]",
+            "[0].bbox",
+        ),
+        (
+            "[{\"image_id\": 1, \"category_id\": 1, \"bbox\": [1, 2, 3, 4]}]",
+            "missing field `score`",
+        ),
+        (
+            "[{\"image_id\": 7, \"category_id\": 1, \"bbox\": [1, 2, 3, 4], \"score\": 1}]",
+            "image 7",
+        ),
+        (
+            "[{\"image_id\": 1, \"category_id\": 1, \"bbox\": [NaN, 2, 3, 4], \"score\": 1}]",
+            "line 1 column",
+        ),
+        ("{}", "a list of detections"),
+        ("[", "line 1 column 1"),
+        ("[] []", "nothing after it"),
+    ] {
+        let message = score_error(&labels, detections);
+        assert!(
+            message.contains("dt.json") && message.contains(part),
+            "{message}"
+        );
+    }
+    let mut twice = labels.clone();
+    twice["images"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": 1}));
+    assert!(score_error(&twice, "[]").contains("gt.json: image id 1 stands twice"));
+}
+
+#[test]
+fn the_program_ends_with_2_and_says_why() {
+    let (folder, labels) = sound();
+    std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
+    let out = folder.path().join("out");
+    let run = |arguments: &[&str]| {
+        let output = Command::cargo_bin("admix")
+            .unwrap()
+            .current_dir(folder.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, text) = run(&["score", "annotations.json", "gone.json"]);
+    assert!(
+        code == Some(2) && text.contains("gone.json"),
+        "{code:?} {text}"
+    );
+    let (code, text) = run(&["convert", "gone", "out", "--to", "yolo"]);
+    assert!(code == Some(2) && text.contains("gone"), "{code:?} {text}");
+    let (code, text) = run(&["convert", ".", "out", "--to", "yolo", "--split", "test"]);
+    assert!(
+        code == Some(2) && text.contains("split test"),
+        "{code:?} {text}"
+    );
+    assert!(!out.exists());
+    let (code, text) = run(&["convert", ".", "out", "--to", "yolo"]);
+    assert!(
+        code == Some(0) && out.join("data.yaml").is_file(),
+        "{code:?} {text}"
+    );
+    let (code, text) = run(&["convert", ".", "out", "--to", "voc"]);
+    assert!(
+        code == Some(2) && text.contains("exists"),
+        "{code:?} {text}"
+    );
+}
