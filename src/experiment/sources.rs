@@ -10,7 +10,7 @@ use crate::annotation::{BoundingBox, Category, Detection};
 use crate::dataset::{Dataset, DatasetError, Split};
 
 /// Pictures of each kind that a trial leaves for the report.
-const EXHIBITS: usize = 4;
+const EXHIBITS: usize = 3;
 
 /// Least score of a detection that is drawn.
 const DRAWN_SCORE: f64 = 0.3;

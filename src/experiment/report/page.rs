@@ -223,7 +223,7 @@ fn write_exhibits(
         for (level, result) in &shown {
             let _ = write!(
                 html,
-                "<div class=\"strip\"><div class=\"strip-label\">{}<small>{} real<br>{} synthetic</small></div><div class=\"thumbs\">",
+                "<div class=\"strip\"><div class=\"strip-label\">{}<small><span>{} real </span><span>{} synthetic</span></small></div><div class=\"thumbs\">",
                 escape(&level.label),
                 level.condition.n_real,
                 level.condition.n_synthetic
