@@ -18,6 +18,7 @@ mod train;
 use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::DatasetError;
+use crate::detector::DetectorError;
 use crate::experiment::ExperimentError;
 use crate::spec::{Override, SpecError};
 
@@ -124,6 +125,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let is_mistake = error.chain().any(|cause| {
         cause.is::<SpecError>()
             || cause.is::<UserMistake>()
+            || cause
+                .downcast_ref::<DetectorError>()
+                .is_some_and(DetectorError::is_users_mistake)
             || cause
                 .downcast_ref::<DatasetError>()
                 .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))

@@ -10,6 +10,7 @@
 //! keeps its result at once, so that a kill loses one trial at most. [`analyse`]
 //! turns results into conclusions with intervals, and [`write_report`] writes them.
 
+mod executor;
 mod exhibit;
 mod plan;
 mod report;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use crate::dataset::DatasetError;
 use crate::observer::Observer;
 
+pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
     Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,

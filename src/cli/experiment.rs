@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::progress::Progress;
 use super::report::print_report;
+use super::train::use_threads;
 use super::{Common, UserMistake};
 use crate::experiment::{
-    ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress, write_report,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress, write_report,
 };
 
 /// Arguments of `admix experiment`.
@@ -37,10 +38,12 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     if args.common.dry_run {
         return print_plan(&plan, &args);
     }
+    use_threads(&args.common);
     let observer = Progress::new(false);
     let pool = synthetic_pool(&plan, &args.out)?;
     let sources = Sources::open(&plan, &pool)?;
-    run_trials(&plan, sources, &args.out, &observer)?;
+    let executor = DetectorExecutor::new(sources, plan.train.clone());
+    crate::experiment::run(&plan, &args.out, &executor, &observer)?;
     let files = write_report(&args.out)?;
     print_report(&files, args.common.json)
 }
@@ -55,16 +58,6 @@ fn synthetic_pool(plan: &ExperimentPlan, _out: &Path) -> anyhow::Result<PathBuf>
         ))
         .into()),
     }
-}
-
-/// Runs the trials with the bundled detector.
-fn run_trials(
-    _plan: &ExperimentPlan,
-    _sources: Sources,
-    _out: &Path,
-    _observer: &Progress,
-) -> anyhow::Result<()> {
-    anyhow::bail!("the bundled detector is not connected")
 }
 
 fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()> {

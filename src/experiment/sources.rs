@@ -35,9 +35,17 @@ impl Sources {
     ///
     /// # Errors
     /// [`ExperimentError::Data`] with every problem at once: too few images, no test
-    /// split, a group in both train and test, synthetic classes that the real data lack.
+    /// split, a group in both train and test, synthetic classes that the real data lack;
+    /// then copies and near duplicates of test images in either pool.
     pub fn open(plan: &ExperimentPlan, synthetic: &Path) -> Result<Self, ExperimentError> {
         let sources = Self::of(plan, Dataset::open(&plan.real)?, Dataset::open(synthetic)?)?;
+        for pool in [&sources.real, &sources.synthetic] {
+            crate::mix::check_leakage(pool, &sources.test).map_err(|error| {
+                ExperimentError::Data {
+                    problems: format!("  - {error}"),
+                }
+            })?;
+        }
         Ok(sources)
     }
 
@@ -50,7 +58,7 @@ impl Sources {
         let mut train = real.split(Split::Train);
         let mut test = real.split(Split::Test);
         if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
-            synthetic = synthetic.filtered(|s| s.record.split != Some(Split::Test));
+            synthetic = synthetic.split(Split::Train);
         }
         check_counts(plan, &train, &test, &synthetic, &mut problems);
         check_groups(&train, &test, &mut problems);

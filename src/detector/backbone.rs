@@ -1,0 +1,152 @@
+//! MobileNetV2 (Sandler et al. 2018, table 2), cut where the neck takes its features.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+
+/// Expansion, channels, blocks and stride of each stage at width 1.
+const STAGES: [(usize, usize, usize, usize); 7] = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+];
+
+/// Stages up to stride 16; the rest has stride 32.
+const STAGES_TO_STRIDE_16: usize = 5;
+
+/// Channels of the stem at width 1.
+const STEM_CHANNELS: usize = 32;
+
+/// Scales a channel count and rounds it to a multiple of 8, never below 90 %.
+pub(super) fn scaled_channels(channels: usize, width_multiplier: f64) -> usize {
+    let wanted = channels as f64 * width_multiplier;
+    let rounded = (((wanted + 4.0) / 8.0) as usize * 8).max(8);
+    if (rounded as f64) < 0.9 * wanted {
+        rounded + 8
+    } else {
+        rounded
+    }
+}
+
+/// An inverted residual with a linear bottleneck (section 3.3).
+#[derive(Module, Debug)]
+pub(super) struct InvertedResidual {
+    expand: Option<ConvBnAct>,
+    depthwise: ConvBnAct,
+    project: ConvBnAct,
+    #[module(skip)]
+    is_residual: bool,
+}
+
+impl InvertedResidual {
+    fn new(input: usize, output: usize, stride: usize, expansion: usize, device: &Device) -> Self {
+        let hidden = input * expansion;
+        let expand = ConvBnActConfig::dense(input, hidden, 1, Activation::Relu6);
+        InvertedResidual {
+            expand: (expansion != 1).then(|| expand.init(device)),
+            depthwise: ConvBnActConfig::depthwise(hidden, Activation::Relu6)
+                .with_stride(stride)
+                .init(device),
+            project: ConvBnActConfig::dense(hidden, output, 1, Activation::None).init(device),
+            is_residual: stride == 1 && input == output,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let hidden = match &self.expand {
+            Some(expand) => expand.forward(x.clone()),
+            None => x.clone(),
+        };
+        let y = self.project.forward(self.depthwise.forward(hidden));
+        if self.is_residual { x + y } else { y }
+    }
+}
+
+/// Features of an image at one or two strides.
+pub(super) struct Features {
+    /// `[N, H / 16, W / 16, C]`.
+    pub stride_16: Tensor<4>,
+    /// `[N, H / 32, W / 32, C]`, where asked for.
+    pub stride_32: Option<Tensor<4>>,
+}
+
+/// MobileNetV2 up to stride 16, and to stride 32 where asked for.
+#[derive(Module, Debug)]
+pub(super) struct Backbone {
+    stem: ConvBnAct,
+    to_stride_16: Vec<InvertedResidual>,
+    to_stride_32: Vec<InvertedResidual>,
+}
+
+impl Backbone {
+    pub fn new(width_multiplier: f64, with_stride_32: bool, device: &Device) -> Self {
+        let mut channels = scaled_channels(STEM_CHANNELS, width_multiplier);
+        let stem = ConvBnActConfig::dense(3, channels, 3, Activation::Relu6).with_stride(2);
+        let (mut to_stride_16, mut to_stride_32) = (Vec::new(), Vec::new());
+        let count = if with_stride_32 {
+            STAGES.len()
+        } else {
+            STAGES_TO_STRIDE_16
+        };
+        for (index, (expansion, stage_channels, blocks, stride)) in
+            STAGES.into_iter().take(count).enumerate()
+        {
+            let output = scaled_channels(stage_channels, width_multiplier);
+            let part = if index < STAGES_TO_STRIDE_16 {
+                &mut to_stride_16
+            } else {
+                &mut to_stride_32
+            };
+            for block in 0..blocks {
+                let stride = if block == 0 { stride } else { 1 };
+                part.push(InvertedResidual::new(
+                    channels, output, stride, expansion, device,
+                ));
+                channels = output;
+            }
+        }
+        Backbone {
+            stem: stem.init(device),
+            to_stride_16,
+            to_stride_32,
+        }
+    }
+
+    /// Channels of the features at strides 16 and 32.
+    pub fn channels(width_multiplier: f64) -> (usize, usize) {
+        let of = |stage: usize| scaled_channels(STAGES[stage].1, width_multiplier);
+        (of(STAGES_TO_STRIDE_16 - 1), of(STAGES.len() - 1))
+    }
+
+    /// `[N, H, W, 3]` to features.
+    pub fn forward(&self, images: Tensor<4>) -> Features {
+        let run = |x: Tensor<4>, blocks: &[InvertedResidual]| {
+            blocks.iter().fold(x, |x, block| block.forward(x))
+        };
+        let stride_16 = run(self.stem.forward(images), &self.to_stride_16);
+        let stride_32 =
+            (!self.to_stride_32.is_empty()).then(|| run(stride_16.clone(), &self.to_stride_32));
+        Features {
+            stride_16,
+            stride_32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_those_of_the_published_models() {
+        let at = |width| STAGES.map(|stage| scaled_channels(stage.1, width));
+        assert_eq!(at(1.0), [16, 24, 32, 64, 96, 160, 320]);
+        assert_eq!(at(0.35), [8, 8, 16, 24, 32, 56, 112]);
+        assert_eq!(scaled_channels(STEM_CHANNELS, 0.35), 16);
+    }
+}

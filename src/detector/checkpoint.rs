@@ -1,0 +1,255 @@
+//! The files of a training: what it is of, what it resumes from, what it leaves.
+//!
+//! `config.json` comes first and says whose folder it is, `checkpoint/` is there
+//! while the training runs, and `model.safetensors` comes last: where it stands the
+//! training is complete.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use serde::{Deserialize, Serialize};
+
+use super::config::TrainPlan;
+use super::model::Model;
+use super::{DetectorError, TrainOutcome};
+use crate::dataset::write_atomically;
+use crate::seed::PlanHash;
+
+pub(super) const MODEL_FILE: &str = "model.safetensors";
+pub(super) const LOG_FILE: &str = "train_log.jsonl";
+const CONFIG_FILE: &str = "config.json";
+const CHECKPOINT_FOLDER: &str = "checkpoint";
+
+/// `config.json`: everything that is needed to use the weights or to make them anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ModelConfig {
+    /// Hash of plan, data set and seed.
+    pub run: PlanHash,
+    pub plan: TrainPlan,
+    pub seed: u64,
+    /// Names of the classes in the order of the class logits.
+    pub classes: Vec<String>,
+    pub images: usize,
+    pub real_images: usize,
+    pub boxes: usize,
+}
+
+impl ModelConfig {
+    pub fn read(folder: &Path) -> Result<Option<Self>, DetectorError> {
+        let path = folder.join(CONFIG_FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(&path, error)),
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| unusable(&path, error))
+    }
+
+    pub fn write(&self, folder: &Path) -> Result<(), DetectorError> {
+        write_json(&folder.join(CONFIG_FILE), self)
+    }
+}
+
+/// One line of `train_log.jsonl`: means over the steps since the line before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Steps done.
+    pub step: u64,
+    pub loss: f32,
+    pub objectness: f32,
+    #[serde(rename = "box")]
+    pub bounding_box: f32,
+    pub class: f32,
+    pub learning_rate: f64,
+    /// Images drawn so far, and how many of them count as real.
+    pub images: u64,
+    pub real_images: u64,
+    /// Time since the program began.
+    pub elapsed_s: f64,
+}
+
+/// What a training resumes from.
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    run: PlanHash,
+    step: u64,
+    log: Vec<LogLine>,
+}
+
+/// The state of a training after some steps.
+pub(super) struct TrainState {
+    /// Steps done.
+    pub step: u64,
+    /// On an autodiff device.
+    pub model: Model,
+    pub optimizer: ModuleOptimizer,
+    /// Running average of the weights.
+    pub average: Vec<Vec<f32>>,
+    pub log: Vec<LogLine>,
+}
+
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DetectorError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| unwritable(path, error))?;
+    bytes.push(b'\n');
+    Ok(write_atomically(path, &bytes)?)
+}
+
+pub(super) fn write_log(folder: &Path, log: &[LogLine]) -> Result<(), DetectorError> {
+    let path = folder.join(LOG_FILE);
+    let mut text = String::new();
+    for line in log {
+        text += &serde_json::to_string(line).map_err(|error| unwritable(&path, error))?;
+        text.push('\n');
+    }
+    Ok(write_atomically(&path, text.as_bytes())?)
+}
+
+fn unwritable(path: &Path, error: impl std::fmt::Display) -> DetectorError {
+    DetectorError::Write {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+fn unusable(path: &Path, error: impl std::fmt::Display) -> DetectorError {
+    DetectorError::Model {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// Writes `model.safetensors`.
+pub(super) fn save_weights(folder: &Path, model: &Model) -> Result<(), DetectorError> {
+    let path = folder.join(MODEL_FILE);
+    let mut store = SafetensorsStore::from_bytes(None);
+    model
+        .save_into(&mut store)
+        .map_err(|error| unwritable(&path, error))?;
+    let bytes = store.get_bytes().map_err(|error| unwritable(&path, error))?;
+    Ok(write_atomically(&path, &bytes)?)
+}
+
+/// Reads `model.safetensors` into a model of the same plan.
+pub(super) fn load_weights(folder: &Path, model: &mut Model) -> Result<(), DetectorError> {
+    let path = folder.join(MODEL_FILE);
+    let bytes = std::fs::read(&path).map_err(|error| unusable(&path, error))?;
+    let mut store = SafetensorsStore::from_bytes(Some(bytes));
+    let result = model
+        .load_from(&mut store)
+        .map_err(|error| unusable(&path, error))?;
+    if !result.errors.is_empty() || !result.missing.is_empty() {
+        return Err(unusable(&path, "its weights do not fit config.json"));
+    }
+    Ok(())
+}
+
+/// Replaces the checkpoint in `folder` by `state`, all of it or nothing.
+pub(super) fn save(folder: &Path, run: &PlanHash, state: &TrainState) -> Result<(), DetectorError> {
+    let whole = folder.join(CHECKPOINT_FOLDER);
+    let partial = folder.join(format!("{CHECKPOINT_FOLDER}.partial"));
+    let old = folder.join(format!("{CHECKPOINT_FOLDER}.old"));
+    let io = |error: std::io::Error| unwritable(&whole, error);
+    remove_folder(&partial)?;
+    remove_folder(&old)?;
+    std::fs::create_dir_all(&partial).map_err(io)?;
+    let model = state.model.valid();
+    let average = model.clone().with_values(state.average.clone());
+    for (name, module) in [("model", model), ("average", average)] {
+        let path = partial.join(format!("{name}.bpk"));
+        module
+            .save_file(&path)
+            .map_err(|error| unwritable(&path, error))?;
+    }
+    let path = partial.join("optimizer.bpk");
+    state
+        .optimizer
+        .save(&path)
+        .map_err(|error| unwritable(&path, error))?;
+    let progress = Progress {
+        run: run.clone(),
+        step: state.step,
+        log: state.log.clone(),
+    };
+    write_json(&partial.join("progress.json"), &progress)?;
+    if whole.exists() {
+        std::fs::rename(&whole, &old).map_err(io)?;
+    }
+    std::fs::rename(&partial, &whole).map_err(io)?;
+    remove_folder(&old)
+}
+
+/// The checkpoint in `folder`, if there is a whole one of this run. `fresh` is the
+/// state that the training began with; its weights are replaced.
+pub(super) fn resume(
+    folder: &Path,
+    run: &PlanHash,
+    plain_model: &Model,
+    make_optimizer: impl Fn(&Model) -> ModuleOptimizer,
+) -> Result<Option<TrainState>, DetectorError> {
+    let places = [CHECKPOINT_FOLDER, "checkpoint.old"].map(|name| folder.join(name));
+    let Some((place, progress)) = places.into_iter().find_map(|place| {
+        let bytes = std::fs::read(place.join("progress.json")).ok()?;
+        let progress: Progress = serde_json::from_slice(&bytes).ok()?;
+        (progress.run == *run).then_some((place, progress))
+    }) else {
+        return Ok(None);
+    };
+    let load = |name: &str| {
+        let path = place.join(format!("{name}.bpk"));
+        plain_model
+            .clone()
+            .try_load_file(&path)
+            .map_err(|error| unusable(&path, error))
+    };
+    let model = load("model")?;
+    let average = load("average")?.values();
+    let path: PathBuf = place.join("optimizer.bpk");
+    let optimizer = make_optimizer(&model)
+        .load(&path)
+        .map_err(|error| unusable(&path, error))?;
+    Ok(Some(TrainState {
+        step: progress.step,
+        model: model.train(),
+        optimizer,
+        average,
+        log: progress.log,
+    }))
+}
+
+/// Removes what only an unfinished training needs.
+pub(super) fn clear(folder: &Path) -> Result<(), DetectorError> {
+    for name in ["checkpoint", "checkpoint.old", "checkpoint.partial"] {
+        remove_folder(&folder.join(name))?;
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> Result<(), DetectorError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The outcome of a complete training of this run in `folder`, if there is one.
+pub(super) fn finished(folder: &Path, config: &ModelConfig) -> Option<TrainOutcome> {
+    if !folder.join(MODEL_FILE).is_file() {
+        return None;
+    }
+    let text = std::fs::read_to_string(folder.join(LOG_FILE)).ok()?;
+    let last: LogLine = serde_json::from_str(text.lines().last()?).ok()?;
+    Some(TrainOutcome {
+        folder: folder.to_owned(),
+        run: config.run.clone(),
+        steps: config.plan.steps,
+        final_loss: last.loss,
+        images_drawn: last.images,
+        real_images_drawn: last.real_images,
+        resumed_from: config.plan.steps,
+        train_s: 0.0,
+    })
+}

@@ -1,0 +1,433 @@
+//! What a training is told: the spec as YAML writes it and the plan made from it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::annotation::Category;
+use crate::dataset::{Dataset, Split};
+use crate::spec::{Interval, Problems, SpecError};
+
+/// The largest stride of the backbone: input sides are multiples of it.
+pub(super) const MAX_STRIDE: usize = 32;
+
+/// A training as YAML writes it. Every key has a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSpec {
+    /// The data set of `admix train`; an experiment brings its own.
+    pub data: Option<PathBuf>,
+    /// The split of `data` to train on.
+    pub split: Split,
+    /// Where given, all categories become one of this name.
+    pub class_agnostic: Option<String>,
+    /// Scale of the backbone's channels, `0.1..=2`; 1 is the published MobileNetV2.
+    pub width_multiplier: f64,
+    /// Size that images are letterboxed to; multiples of 32.
+    pub input: InputSize,
+    /// Pixels a cell of the output map: 16 or 32.
+    pub output_stride: usize,
+    /// With output stride 16: add the upsampled features of stride 32.
+    pub fuse_stride_32: bool,
+    /// Channels of neck and head.
+    pub head_channels: usize,
+    /// Optimiser steps: the budget, which does not depend on the size of the set.
+    pub steps: u64,
+    pub batch_size: usize,
+    pub optimizer: OptimizerSpec,
+    /// Steps over which the learning rate rises from 0; it then falls as a cosine.
+    pub warmup_steps: u64,
+    /// Decay of the running average of the weights that is saved, `0..1`; 0 saves the
+    /// last weights. The average forgets its beginning (see `docs/training.md`).
+    pub weight_averaging: f64,
+    pub loss: LossSpec,
+    pub assignment: AssignmentSpec,
+    pub augmentation: AugmentationSpec,
+    pub prediction: PredictionSpec,
+    /// Steps between checkpoints that an interrupted training resumes from; 0 for none.
+    pub checkpoint_every: u64,
+    /// Steps between lines of `train_log.jsonl`.
+    pub log_every: u64,
+}
+
+impl Default for TrainSpec {
+    fn default() -> Self {
+        TrainSpec {
+            data: None,
+            split: Split::Train,
+            class_agnostic: None,
+            width_multiplier: 0.35,
+            input: InputSize {
+                height: 320,
+                width: 320,
+            },
+            output_stride: 16,
+            fuse_stride_32: true,
+            head_channels: 64,
+            steps: 1000,
+            batch_size: 16,
+            optimizer: OptimizerSpec::Adamw {
+                learning_rate: 2e-3,
+                weight_decay: 0.02,
+            },
+            warmup_steps: 50,
+            weight_averaging: 0.99,
+            loss: LossSpec::default(),
+            assignment: AssignmentSpec::default(),
+            augmentation: AugmentationSpec::default(),
+            prediction: PredictionSpec::default(),
+            checkpoint_every: 200,
+            log_every: 10,
+        }
+    }
+}
+
+/// Size of the network's input in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSize {
+    pub height: usize,
+    pub width: usize,
+}
+
+/// The optimiser and its constants. Weight decay spares normalisation and biases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerSpec {
+    /// Loshchilov and Hutter 2019, decoupled decay.
+    Adamw {
+        learning_rate: f64,
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        learning_rate: f64,
+        momentum: f64,
+        weight_decay: f64,
+    },
+}
+
+impl OptimizerSpec {
+    /// The learning rate after warm-up, before the cosine.
+    pub fn learning_rate(&self) -> f64 {
+        match self {
+            OptimizerSpec::Adamw { learning_rate, .. } => *learning_rate,
+            OptimizerSpec::Sgd { learning_rate, .. } => *learning_rate,
+        }
+    }
+}
+
+/// Which loss says whether a cell holds an object.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ObjectnessLoss {
+    /// Lin et al. 2017, equation 5. `alpha` weighs the cells with an object.
+    Focal { alpha: f64, gamma: f64 },
+    /// Binary cross-entropy; `positive_weight` weighs the cells with an object.
+    Bce { positive_weight: f64 },
+}
+
+/// Which overlap measure the box loss is 1 minus of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoxLoss {
+    /// Rezatofighi et al. 2019, algorithm 1.
+    Giou,
+    /// Zheng et al. 2020, equation 7.
+    Diou,
+    /// Zheng et al. 2020, equation 10.
+    Ciou,
+}
+
+/// The terms of the loss and their weights. Each is divided by the number of cells
+/// with an object in the batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossSpec {
+    pub objectness: ObjectnessLoss,
+    pub objectness_weight: f64,
+    #[serde(rename = "box")]
+    pub box_kind: BoxLoss,
+    pub box_weight: f64,
+    pub class_weight: f64,
+}
+
+impl Default for LossSpec {
+    fn default() -> Self {
+        LossSpec {
+            objectness: ObjectnessLoss::Focal {
+                alpha: 0.5,
+                gamma: 2.0,
+            },
+            objectness_weight: 4.0,
+            box_kind: BoxLoss::Giou,
+            box_weight: 2.0,
+            class_weight: 1.0,
+        }
+    }
+}
+
+/// Which cells learn an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AssignmentSpec {
+    /// Most cells an object gets: the one nearest its centre and its neighbours.
+    pub cells_per_object: usize,
+    /// Farthest centre of a neighbour from the object's centre, in cells.
+    pub radius_cells: f64,
+}
+
+impl Default for AssignmentSpec {
+    fn default() -> Self {
+        AssignmentSpec {
+            cells_per_object: 3,
+            radius_cells: 1.0,
+        }
+    }
+}
+
+/// How training images vary. Drawn anew for every image of every batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentationSpec {
+    /// Probability of mirroring left and right.
+    pub flip_horizontal: f64,
+    /// Probability of mirroring top and bottom.
+    pub flip_vertical: f64,
+    /// Factors on pixel values; 1 changes nothing.
+    pub brightness: Interval,
+    /// Factors on the distance from mid-grey.
+    pub contrast: Interval,
+    /// Factors on the distance from the pixel's grey.
+    pub saturation: Interval,
+    /// Zoom factors about the image's centre.
+    pub scale: Interval,
+    /// Largest shift, as a share of the input's sides.
+    pub translate: f64,
+}
+
+impl Default for AugmentationSpec {
+    fn default() -> Self {
+        let interval = |low, high| Interval::new(low, high).expect("the default bounds are ordered");
+        AugmentationSpec {
+            flip_horizontal: 0.5,
+            flip_vertical: 0.0,
+            brightness: interval(0.7, 1.3),
+            contrast: interval(0.7, 1.3),
+            saturation: interval(0.6, 1.4),
+            scale: interval(0.8, 1.25),
+            translate: 0.1,
+        }
+    }
+}
+
+/// How the output map becomes detections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictionSpec {
+    /// Detections below this score are dropped.
+    pub score_threshold: f64,
+    /// A box that overlaps a better one of its class by more is dropped.
+    pub nms_iou: f64,
+    /// Most detections an image.
+    pub max_detections: usize,
+}
+
+impl Default for PredictionSpec {
+    fn default() -> Self {
+        PredictionSpec {
+            score_threshold: 0.01,
+            nms_iou: 0.5,
+            max_detections: 100,
+        }
+    }
+}
+
+/// A spec that has been checked as a whole. It says nothing of where the data lies.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrainPlan(TrainSpec);
+
+impl std::ops::Deref for TrainPlan {
+    type Target = TrainSpec;
+
+    fn deref(&self) -> &TrainSpec {
+        &self.0
+    }
+}
+
+impl TrainSpec {
+    /// Checks the spec. `path` names it in the error.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn into_plan(mut self, path: &Path) -> Result<TrainPlan, SpecError> {
+        let mut problems = Problems::default();
+        self.check(&mut problems);
+        self.data = None;
+        self.split = Split::Train;
+        problems.into_result(path, TrainPlan(self))
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        for (key, side) in [
+            ("input.height", self.input.height),
+            ("input.width", self.input.width),
+        ] {
+            let ok = side.is_multiple_of(MAX_STRIDE) && (MAX_STRIDE..=4096).contains(&side);
+            problems.require(ok, key, format!("{side} is not a multiple of 32 in 32..=4096"));
+        }
+        let stride = self.output_stride;
+        problems.require(
+            matches!(stride, 16 | 32),
+            "output_stride",
+            format!("{stride} is neither 16 nor 32"),
+        );
+        let named = self.class_agnostic.as_ref().is_none_or(|name| !name.is_empty());
+        problems.require(named, "class_agnostic", "the name is empty");
+        for (key, count, most) in [
+            ("head_channels", self.head_channels as u64, 1024),
+            ("steps", self.steps, 10_000_000),
+            ("batch_size", self.batch_size as u64, 1024),
+            ("log_every", self.log_every, 1_000_000),
+            (
+                "assignment.cells_per_object",
+                self.assignment.cells_per_object as u64,
+                9,
+            ),
+            (
+                "prediction.max_detections",
+                self.prediction.max_detections as u64,
+                10_000,
+            ),
+        ] {
+            let ok = (1..=most).contains(&count);
+            problems.require(ok, key, format!("{count} is outside 1..={most}"));
+        }
+        problems.require(
+            self.warmup_steps < self.steps,
+            "warmup_steps",
+            format!("{} leaves none of {} steps", self.warmup_steps, self.steps),
+        );
+        self.check_reals(problems);
+    }
+
+    fn check_reals(&self, problems: &mut Problems) {
+        let mut check = |key: &str, value: f64, low: f64, high: f64| {
+            let ok = (low..=high).contains(&value);
+            problems.require(ok, key, format!("{value} is outside {low}..={high}"));
+        };
+        check("width_multiplier", self.width_multiplier, 0.1, 2.0);
+        check("weight_averaging", self.weight_averaging, 0.0, 0.99999);
+        check("assignment.radius_cells", self.assignment.radius_cells, 0.0, 3.0);
+        check("prediction.score_threshold", self.prediction.score_threshold, 0.0, 1.0);
+        check("prediction.nms_iou", self.prediction.nms_iou, 0.0, 1.0);
+        check("loss.objectness_weight", self.loss.objectness_weight, 0.0, 1e4);
+        check("loss.box_weight", self.loss.box_weight, 0.0, 1e4);
+        check("loss.class_weight", self.loss.class_weight, 0.0, 1e4);
+        match self.loss.objectness {
+            ObjectnessLoss::Focal { alpha, gamma } => {
+                check("loss.objectness.focal.alpha", alpha, 0.0, 1.0);
+                check("loss.objectness.focal.gamma", gamma, 0.0, 10.0);
+            }
+            ObjectnessLoss::Bce { positive_weight } => {
+                check("loss.objectness.bce.positive_weight", positive_weight, 0.0, 1e4);
+            }
+        }
+        match self.optimizer {
+            OptimizerSpec::Adamw {
+                learning_rate,
+                weight_decay,
+            } => {
+                check("optimizer.adamw.learning_rate", learning_rate, 1e-9, 10.0);
+                check("optimizer.adamw.weight_decay", weight_decay, 0.0, 10.0);
+            }
+            OptimizerSpec::Sgd {
+                learning_rate,
+                momentum,
+                weight_decay,
+            } => {
+                check("optimizer.sgd.learning_rate", learning_rate, 1e-9, 10.0);
+                check("optimizer.sgd.momentum", momentum, 0.0, 0.9999);
+                check("optimizer.sgd.weight_decay", weight_decay, 0.0, 10.0);
+            }
+        }
+        let augmentation = &self.augmentation;
+        check("augmentation.flip_horizontal", augmentation.flip_horizontal, 0.0, 1.0);
+        check("augmentation.flip_vertical", augmentation.flip_vertical, 0.0, 1.0);
+        check("augmentation.translate", augmentation.translate, 0.0, 0.5);
+        for (key, interval, low) in [
+            ("augmentation.brightness", augmentation.brightness, 0.0),
+            ("augmentation.contrast", augmentation.contrast, 0.0),
+            ("augmentation.saturation", augmentation.saturation, 0.0),
+            ("augmentation.scale", augmentation.scale, 0.1),
+        ] {
+            check(key, interval.low(), low, 10.0);
+            check(key, interval.high(), low, 10.0);
+        }
+    }
+}
+
+/// The same data set with all categories joined into one called `name`, identifier 1.
+pub fn class_agnostic(dataset: &Dataset, name: &str) -> Dataset {
+    let mut merged = dataset.clone();
+    merged.categories = vec![Category {
+        id: 1,
+        name: name.to_owned(),
+        supercategory: String::new(),
+    }];
+    for annotation in merged
+        .samples
+        .iter_mut()
+        .flat_map(|sample| &mut sample.annotations)
+    {
+        annotation.category_id = 1;
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    fn plan(yaml: &str) -> Result<TrainPlan, SpecError> {
+        let path = Path::new("train.yaml");
+        spec::parse::<TrainSpec>(yaml, path, &[])?.into_plan(path)
+    }
+
+    #[test]
+    fn the_preset_is_the_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/train.yaml");
+        let preset: TrainSpec = spec::load(&path, &[]).unwrap();
+        let json = |spec: TrainSpec| serde_json::to_string(&spec.into_plan(&path).unwrap()).unwrap();
+        assert_eq!(json(preset), json(TrainSpec::default()));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let message = plan("input: {height: 300, width: 320}\nsteps: 0\noutput_stride: 8")
+            .unwrap_err()
+            .to_string();
+        for expected in ["input.height: 300", "steps: 0", "output_stride: 8"] {
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn enums_are_one_key_maps() {
+        let plan = plan(
+            "loss: {objectness: {bce: {positive_weight: 2}}, box: ciou}\n\
+             optimizer: {sgd: {learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0001}}",
+        )
+        .unwrap();
+        assert_eq!(
+            plan.loss.objectness,
+            ObjectnessLoss::Bce {
+                positive_weight: 2.0
+            }
+        );
+        assert_eq!(plan.loss.box_kind, BoxLoss::Ciou);
+        assert_eq!(plan.optimizer.learning_rate(), 0.01);
+    }
+}

@@ -1,0 +1,272 @@
+//! The loss of a batch: objectness over all cells, box and class over those with an
+//! object.
+
+use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::config::{BoxLoss, LossSpec, ObjectnessLoss};
+use super::head::BOX_END;
+
+/// Bounds of the predicted log width and height in cells, so that an early outlier
+/// cannot overflow.
+pub(super) const LOG_SIZE_BOUNDS: (f32, f32) = (-4.0, 5.0);
+
+const EPSILON: f64 = 1e-7;
+
+/// What the cells of a batch should say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct BatchTargets {
+    /// 1 where a cell learns an object, `[N * cells]`.
+    pub objectness: Vec<f32>,
+    /// 0 where the objectness of a cell is ignored, else 1, `[N * cells]`.
+    pub weight: Vec<f32>,
+    /// Cells with an object, `[P]`.
+    pub positives: Vec<i32>,
+    /// `(cx, cy, w, h)` in cells, relative to the cell's centre, `[P, 4]`.
+    pub boxes: Vec<f32>,
+    /// One-hot classes, `[P, class logits]`.
+    pub classes: Vec<f32>,
+}
+
+/// The terms of a loss, each a tensor of one value; `total` has the gradient.
+pub(super) struct LossTerms {
+    pub total: Tensor<1>,
+    pub objectness: Tensor<1>,
+    pub bounding_box: Tensor<1>,
+    pub class: Tensor<1>,
+}
+
+/// The loss of `output` (`[N * cells, 5 + class logits]`).
+pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -> LossTerms {
+    let device = output.device();
+    let [cells, channels] = output.dims();
+    let count = targets.positives.len();
+    let scale = 1.0 / count.max(1) as f64;
+    let logits = output.clone().slice([0..cells, 0..1]).reshape([cells]);
+    let wanted = vector(&targets.objectness, &device);
+    let weight = vector(&targets.weight, &device);
+    let objectness =
+        (objectness_loss(logits, wanted, spec.objectness) * weight).sum() * scale;
+    let zero = || Tensor::<1>::zeros([1], &device);
+    let (mut bounding_box, mut class) = (zero(), zero());
+    if count > 0 {
+        let index = Tensor::<1, Int>::from_data(
+            TensorData::new(targets.positives.clone(), [count]),
+            &device,
+        );
+        let rows = output.select(0, index);
+        let wanted = matrix(&targets.boxes, 4, &device);
+        let predicted = decoded(rows.clone().slice([0..count, 1..BOX_END]));
+        bounding_box = box_loss(predicted, wanted, spec.box_kind).sum() * scale;
+        if channels > BOX_END {
+            let logits = rows.slice([0..count, BOX_END..channels]);
+            let wanted = matrix(&targets.classes, channels - BOX_END, &device);
+            class = cross_entropy(logits, wanted).sum() * scale;
+        }
+    }
+    LossTerms {
+        total: objectness.clone() * spec.objectness_weight
+            + bounding_box.clone() * spec.box_weight
+            + class.clone() * spec.class_weight,
+        objectness,
+        bounding_box,
+        class,
+    }
+}
+
+fn vector(values: &[f32], device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+fn matrix(values: &[f32], columns: usize, device: &Device) -> Tensor<2> {
+    let rows = values.len() / columns;
+    Tensor::from_data(TensorData::new(values.to_vec(), [rows, columns]), device)
+}
+
+/// `(cx, cy, ln w, ln h)` to `(cx, cy, w, h)`, `[P, 4]`.
+fn decoded(raw: Tensor<2>) -> Tensor<2> {
+    let count = raw.dims()[0];
+    let centre = raw.clone().slice([0..count, 0..2]);
+    let (low, high) = LOG_SIZE_BOUNDS;
+    let size = raw.slice([0..count, 2..4]).clamp(low, high).exp();
+    Tensor::cat(vec![centre, size], 1)
+}
+
+/// Binary cross-entropy of logits, elementwise, without overflow.
+fn cross_entropy<const D: usize>(logits: Tensor<D>, wanted: Tensor<D>) -> Tensor<D> {
+    let rest = wanted.clone().neg() + 1.0;
+    (wanted * log_sigmoid(logits.clone()) + rest * log_sigmoid(logits.neg())).neg()
+}
+
+fn objectness_loss(logits: Tensor<1>, wanted: Tensor<1>, kind: ObjectnessLoss) -> Tensor<1> {
+    match kind {
+        ObjectnessLoss::Bce { positive_weight } => {
+            let weight = wanted.clone() * (positive_weight - 1.0) + 1.0;
+            cross_entropy(logits, wanted) * weight
+        }
+        ObjectnessLoss::Focal { alpha, gamma } => {
+            let p = sigmoid(logits.clone());
+            let rest = wanted.clone().neg() + 1.0;
+            // The probability given to the wrong answer, and the weight of the right one.
+            let wrong = wanted.clone() * (p.clone().neg() + 1.0) + rest * p;
+            let weight = wanted.clone() * (2.0 * alpha - 1.0) + (1.0 - alpha);
+            let focus = if gamma == 2.0 {
+                wrong.square()
+            } else {
+                // The gradient of a power of zero is not finite.
+                (wrong + EPSILON).powf_scalar(gamma as f32)
+            };
+            cross_entropy(logits, wanted) * focus * weight
+        }
+    }
+}
+
+/// 1 minus the overlap measure of boxes `(cx, cy, w, h)`, `[P, 4]` to `[P]`.
+fn box_loss(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Tensor<1> {
+    let count = predicted.dims()[0];
+    let column = |boxes: &Tensor<2>, index: usize| {
+        boxes
+            .clone()
+            .slice([0..count, index..index + 1])
+            .reshape([count])
+    };
+    let sides = |boxes: &Tensor<2>, axis: usize| {
+        let (centre, half) = (column(boxes, axis), column(boxes, axis + 2) * 0.5);
+        (centre.clone() - half.clone(), centre + half)
+    };
+    let area = |boxes: &Tensor<2>| column(boxes, 2) * column(boxes, 3);
+    let mut overlap = Vec::new();
+    let mut hull = Vec::new();
+    for axis in 0..2 {
+        let ((a0, a1), (b0, b1)) = (sides(&predicted, axis), sides(&wanted, axis));
+        overlap.push((a1.clone().min_pair(b1.clone()) - a0.clone().max_pair(b0.clone())).clamp_min(0.0));
+        hull.push(a1.max_pair(b1) - a0.min_pair(b0));
+    }
+    let intersection = overlap[0].clone() * overlap[1].clone();
+    let union = area(&predicted) + area(&wanted) - intersection.clone();
+    let iou = intersection / (union.clone() + EPSILON);
+    let measure = match kind {
+        BoxLoss::Giou => {
+            let hull = hull[0].clone() * hull[1].clone();
+            iou - (hull.clone() - union) / (hull + EPSILON)
+        }
+        BoxLoss::Diou | BoxLoss::Ciou => {
+            let diagonal = hull[0].clone().square() + hull[1].clone().square();
+            let distance = (column(&predicted, 0) - column(&wanted, 0)).square()
+                + (column(&predicted, 1) - column(&wanted, 1)).square();
+            let diou = iou.clone() - distance / (diagonal + EPSILON);
+            if kind == BoxLoss::Diou {
+                diou
+            } else {
+                let angle = |boxes: &Tensor<2>| (column(boxes, 2) / column(boxes, 3)).atan();
+                let factor = 4.0 / std::f64::consts::PI.powi(2);
+                let v = (angle(&wanted) - angle(&predicted)).square() * factor;
+                // Held constant, as in section 4.2 of the paper.
+                let alpha = v.clone() / (iou.neg() + 1.0 + v.clone() + EPSILON);
+                diou - alpha.detach() * v
+            }
+        }
+    };
+    measure.neg() + 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measure(a: [f32; 4], b: [f32; 4], kind: BoxLoss) -> f32 {
+        let device = Device::flex();
+        // From corners to centre and size.
+        let tensor = |[x0, y0, x1, y1]: [f32; 4]| {
+            let values = [(x0 + x1) / 2.0, (y0 + y1) / 2.0, x1 - x0, y1 - y0];
+            matrix(&values, 4, &device)
+        };
+        1.0 - box_loss(tensor(a), tensor(b), kind).into_scalar::<f32>()
+    }
+
+    #[test]
+    fn overlap_measures_agree_with_worked_values() {
+        // Intersection 1, union 7, hull 9, squared distance 2, squared diagonal 18.
+        let (a, b) = ([0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]);
+        let close = |got: f32, wanted: f64| {
+            assert!((f64::from(got) - wanted).abs() < 1e-5, "{got} for {wanted}");
+        };
+        close(measure(a, b, BoxLoss::Giou), 1.0 / 7.0 - 2.0 / 9.0);
+        close(measure(a, b, BoxLoss::Diou), 1.0 / 7.0 - 2.0 / 18.0);
+        close(measure(a, b, BoxLoss::Ciou), 1.0 / 7.0 - 2.0 / 18.0);
+        // Apart: union 2, hull 3.
+        let far = [2.0, 0.0, 3.0, 1.0];
+        close(measure([0.0, 0.0, 1.0, 1.0], far, BoxLoss::Giou), -1.0 / 3.0);
+        close(measure(a, a, BoxLoss::Giou), 1.0);
+        // 2x1 within 2x2: v = 4/pi^2 (atan 1 - atan 2)^2 = 0.041958, alpha = v / (0.5 + v).
+        let v = 4.0 / std::f64::consts::PI.powi(2) * (1f64.atan() - 2f64.atan()).powi(2);
+        let ciou = 0.5 - 0.25 / 8.0 - v * v / (0.5 + v);
+        close(measure([0.0, 0.0, 2.0, 1.0], a, BoxLoss::Ciou), ciou);
+    }
+
+    fn example() -> (Vec<f32>, BatchTargets) {
+        let output = vec![
+            0.3, 0.1, -0.2, 0.2, 0.4, 0.5, -0.3, //
+            -1.2, 0.0, 0.3, -0.1, 0.1, 0.2, 0.9, //
+            2.0, 0.4, 0.1, 0.3, -0.2, -0.7, 0.1,
+        ];
+        let targets = BatchTargets {
+            objectness: vec![1.0, 0.0, 0.0],
+            weight: vec![1.0, 1.0, 0.0],
+            positives: vec![0],
+            boxes: vec![0.3, 0.1, 1.5, 1.0],
+            classes: vec![1.0, 0.0],
+        };
+        (output, targets)
+    }
+
+    #[test]
+    fn gradients_agree_with_differences() {
+        let (output, targets) = example();
+        let device = Device::flex().autodiff();
+        for (objectness, box_kind) in [
+            (ObjectnessLoss::Focal { alpha: 0.3, gamma: 2.0 }, BoxLoss::Giou),
+            (ObjectnessLoss::Focal { alpha: 0.3, gamma: 1.5 }, BoxLoss::Diou),
+            (ObjectnessLoss::Bce { positive_weight: 3.0 }, BoxLoss::Giou),
+        ] {
+            let spec = LossSpec {
+                objectness,
+                box_kind,
+                ..LossSpec::default()
+            };
+            let value = |values: &[f32]| {
+                let output = matrix(values, 7, &Device::flex());
+                loss(output, &targets, &spec).total.into_scalar::<f32>()
+            };
+            let x = matrix(&output, 7, &device).require_grad();
+            let grads = loss(x.clone(), &targets, &spec).total.backward();
+            let grad: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+            assert_eq!(grad[14], 0.0, "an ignored cell has no gradient");
+            for index in 0..output.len() {
+                let step = 1e-2;
+                let mut moved = output.clone();
+                moved[index] += step;
+                let above = value(&moved);
+                moved[index] -= 2.0 * step;
+                let slope = (above - value(&moved)) / (2.0 * step);
+                assert!(
+                    (slope - grad[index]).abs() < 2e-3 + 0.02 * slope.abs(),
+                    "{spec:?} {index}: {slope} against {}",
+                    grad[index]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_without_objects_has_a_finite_loss() {
+        let (output, mut targets) = example();
+        targets.objectness[0] = 0.0;
+        targets.positives.clear();
+        targets.boxes.clear();
+        targets.classes.clear();
+        let terms = loss(matrix(&output, 7, &Device::flex()), &targets, &LossSpec::default());
+        assert!(terms.total.into_scalar::<f32>() > 0.0);
+        assert_eq!(terms.bounding_box.into_scalar::<f32>(), 0.0);
+    }
+}

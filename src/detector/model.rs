@@ -1,0 +1,141 @@
+//! The whole network, its seeded weights and its weights as plain numbers.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_distr::Distribution as _;
+
+use super::assignment::Grid;
+use super::backbone::Backbone;
+use super::config::TrainPlan;
+use super::head::Head;
+use super::neck::{Neck, uses_stride_32};
+use crate::seed::SeedKey;
+
+/// Standard deviation of the prediction layer's first weights.
+const PREDICTION_DEVIATION: f64 = 0.01;
+
+/// Backbone, neck and head.
+#[derive(Module, Debug)]
+pub(super) struct Model {
+    backbone: Backbone,
+    neck: Neck,
+    head: Head,
+}
+
+impl Model {
+    /// Makes the network on a device without autodiff. Its weights come from `key`
+    /// alone: burn's own generator is shared by all threads of the process, so two
+    /// trainings at once would disturb each other.
+    pub fn new(plan: &TrainPlan, classes: usize, log_size: [f32; 2], key: SeedKey) -> Self {
+        let device = Device::flex();
+        let model = Model {
+            backbone: Backbone::new(plan.width_multiplier, uses_stride_32(plan), &device),
+            neck: Neck::new(plan, &device),
+            head: Head::new(plan.head_channels, classes, log_size, &device),
+        };
+        model.map(&mut Initialise { key, index: 0 })
+    }
+
+    /// `[N, H, W, 3]` to `[N * cells, 5 + class logits]`: see [`Head::forward`].
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head
+            .forward(self.neck.forward(self.backbone.forward(images)))
+    }
+
+    /// All weights and running statistics in the order of the network. The model must
+    /// not be on an autodiff device: see [`Module::valid`].
+    pub fn values(&self) -> Vec<Vec<f32>> {
+        let mut collect = Collect::default();
+        self.visit(&mut collect);
+        collect.values
+    }
+
+    /// The same network with other values, in the order of [`Model::values`].
+    pub fn with_values(self, values: Vec<Vec<f32>>) -> Self {
+        self.map(&mut Replace(values.into_iter()))
+    }
+
+    /// The parameters that weight decay applies to: matrices and filters, but neither
+    /// biases nor normalisation.
+    pub fn decayed_parameters(&self) -> Vec<ParamId> {
+        let mut collect = Collect::default();
+        self.visit(&mut collect);
+        collect.matrices
+    }
+}
+
+/// The output map of a plan.
+pub(super) fn grid(plan: &TrainPlan) -> Grid {
+    Grid {
+        rows: plan.input.height / plan.output_stride,
+        columns: plan.input.width / plan.output_stride,
+        stride: plan.output_stride,
+    }
+}
+
+/// He's normal distribution with the fan-out for filters, a small one for the
+/// prediction; vectors keep what their layers gave them.
+struct Initialise {
+    key: SeedKey,
+    index: u64,
+}
+
+impl ModuleMapper for Initialise {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let index = self.index;
+        self.index += 1;
+        let dims = param.val().dims();
+        let deviation = match dims.as_slice() {
+            [out, per_group, height, width] => {
+                // A depthwise filter sees one channel and feeds one.
+                let fan_out = if *per_group == 1 { 1 } else { *out } * height * width;
+                (2.0 / fan_out as f64).sqrt()
+            }
+            [_, _] => PREDICTION_DEVIATION,
+            _ => return param,
+        };
+        let normal = rand_distr::Normal::new(0.0, deviation)
+            .expect("a deviation from a positive fan is finite and positive");
+        let mut generator = self.key.generator("weights", index);
+        let count = dims.iter().product::<usize>();
+        let values = (0..count)
+            .map(|_| normal.sample(&mut generator) as f32)
+            .collect();
+        replaced(param, values)
+    }
+}
+
+fn replaced<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Param<Tensor<D>> {
+    param.map(|tensor| {
+        let data = TensorData::new(values, tensor.dims());
+        Tensor::from_data(data, &tensor.device())
+    })
+}
+
+#[derive(Default)]
+struct Collect {
+    values: Vec<Vec<f32>>,
+    matrices: Vec<ParamId>,
+}
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let data = param.val().into_data();
+        self.values
+            .push(data.try_to_vec().expect("the weights are 32-bit floats"));
+        if D > 1 {
+            self.matrices.push(param.id);
+        }
+    }
+}
+
+struct Replace(std::vec::IntoIter<Vec<f32>>);
+
+impl ModuleMapper for Replace {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.next() {
+            Some(values) => replaced(param, values),
+            None => param,
+        }
+    }
+}

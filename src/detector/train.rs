@@ -1,0 +1,419 @@
+//! The training loop.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use burn::module::{Module, ParamGroup};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::DetectorError;
+use super::batch::{Batch, Batcher};
+use super::checkpoint::{self, LogLine, ModelConfig, TrainState};
+use super::config::{self, OptimizerSpec, TrainPlan};
+use super::image_store::{StoredImage, load_all};
+use super::loss::{LossTerms, loss};
+use super::model::Model;
+use crate::annotation::BoundingBox;
+use crate::dataset::{Dataset, DatasetError};
+use crate::observer::Observer;
+use crate::seed::{PlanHash, SeedKey};
+
+/// Threads that prepare batches ahead of the training.
+const WORKERS: u64 = 2;
+
+/// Batches that each worker may be ahead.
+const AHEAD: usize = 2;
+
+/// Learning rate at the end of the cosine, as a share of the highest.
+const FINAL_SHARE: f64 = 0.01;
+
+/// What a training left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainOutcome {
+    /// Where `config.json`, `model.safetensors` and `train_log.jsonl` are.
+    pub folder: PathBuf,
+    /// Hash of plan, data set and seed.
+    pub run: PlanHash,
+    pub steps: u64,
+    /// Mean loss over the last line of the log.
+    pub final_loss: f32,
+    pub images_drawn: u64,
+    pub real_images_drawn: u64,
+    /// Step that an earlier run had reached; `steps` where it was complete.
+    pub resumed_from: u64,
+    /// Seconds from the first step of this run to the last.
+    pub train_s: f64,
+}
+
+/// Trains a detector on all images of `train` and writes it to `out`.
+///
+/// The same plan, data set and seed give the same weights, bit for bit, on one kind
+/// of machine, for any number of threads and however often the training is
+/// interrupted. Where `out` holds the complete result already it returns at once.
+///
+/// # Errors
+/// A set without images or boxes, an unreadable image, a loss that is not a number,
+/// a folder with another training, a full disk.
+pub fn train(
+    plan: &TrainPlan,
+    train: &Dataset,
+    seed: u64,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<TrainOutcome, DetectorError> {
+    train_until(plan, train, seed, out, observer, plan.steps)?.ok_or_else(|| {
+        DetectorError::Worker {
+            step: plan.steps,
+            message: "the training ended early".to_owned(),
+        }
+    })
+}
+
+/// As [`train`], but stops after step `stop` as if it were interrupted there.
+fn train_until(
+    plan: &TrainPlan,
+    train: &Dataset,
+    seed: u64,
+    out: &Path,
+    observer: &dyn Observer,
+    stop: u64,
+) -> Result<Option<TrainOutcome>, DetectorError> {
+    let merged;
+    let train = match &plan.class_agnostic {
+        Some(name) => {
+            merged = config::class_agnostic(train, name);
+            &merged
+        }
+        None => train,
+    };
+    check(train)?;
+    let config = model_config(plan, train, seed)?;
+    if let Some(earlier) = ModelConfig::read(out)? {
+        if earlier.run != config.run {
+            return Err(DetectorError::Occupied {
+                path: out.to_owned(),
+            });
+        }
+        if let Some(outcome) = checkpoint::finished(out, &config) {
+            return Ok(Some(outcome));
+        }
+    }
+    std::fs::create_dir_all(out).map_err(|error| DetectorError::Write {
+        path: out.to_owned(),
+        message: error.to_string(),
+    })?;
+    config.write(out)?;
+    let images = load_all(train, plan.input, observer)?;
+    let key = SeedKey::new(b"train", seed);
+    let mut state = begin(plan, &config, &images, key, out)?;
+    let resumed_from = state.step;
+    let batcher = Batcher::new(plan, &images, config.classes.len(), key);
+    let began = observer.elapsed();
+    observer.begin("train", plan.steps, state.step);
+    let result = run(plan, &config, &batcher, &mut state, out, observer, stop);
+    observer.end();
+    result?;
+    if state.step < plan.steps {
+        return Ok(None);
+    }
+    checkpoint::write_log(out, &state.log)?;
+    let average = state.model.valid().with_values(state.average);
+    checkpoint::save_weights(out, &average)?;
+    checkpoint::clear(out)?;
+    let outcome = checkpoint::finished(out, &config);
+    Ok(outcome.map(|outcome| TrainOutcome {
+        resumed_from,
+        train_s: (observer.elapsed() - began).as_secs_f64(),
+        ..outcome
+    }))
+}
+
+fn check(train: &Dataset) -> Result<(), DetectorError> {
+    let root = train.root.clone();
+    let images = train.samples.len();
+    if images == 0 {
+        return Err(DetectorError::NoImages { root });
+    }
+    let mut annotations = train.samples.iter().flat_map(|sample| &sample.annotations);
+    if annotations.all(|annotation| annotation.is_crowd) {
+        return Err(DetectorError::NoBoxes { root, images });
+    }
+    Ok(())
+}
+
+/// What stands for an image in the hash of a run.
+#[derive(Serialize)]
+struct HashedImage {
+    id: u64,
+    content: String,
+    size: [u32; 2],
+    is_real: bool,
+    /// Category, box and whether it is a crowd region.
+    annotations: Vec<(u32, BoundingBox, bool)>,
+}
+
+fn model_config(plan: &TrainPlan, train: &Dataset, seed: u64) -> Result<ModelConfig, DetectorError> {
+    let mut hashed = Vec::new();
+    for sample in &train.samples {
+        let content = if sample.record.hash.is_empty() {
+            let bytes = std::fs::read(&sample.path).map_err(|source| {
+                DatasetError::Read {
+                    path: sample.path.clone(),
+                    source,
+                }
+            })?;
+            blake3::hash(&bytes).to_hex().to_string()
+        } else {
+            sample.record.hash.clone()
+        };
+        hashed.push(HashedImage {
+            id: sample.id,
+            content,
+            size: [sample.width, sample.height],
+            is_real: sample.record.counts_as_real(),
+            annotations: sample
+                .annotations
+                .iter()
+                .map(|label| (label.category_id, label.bbox, label.is_crowd))
+                .collect(),
+        });
+    }
+    let real_images = hashed.iter().filter(|image| image.is_real).count();
+    Ok(ModelConfig {
+        run: PlanHash::of(&(plan, &train.categories, &hashed, seed)),
+        plan: plan.clone(),
+        seed,
+        classes: train
+            .categories
+            .iter()
+            .map(|category| category.name.clone())
+            .collect(),
+        images: train.samples.len(),
+        real_images,
+        boxes: train.box_count(),
+    })
+}
+
+/// The state that the training goes on from: a checkpoint's or a fresh one.
+fn begin(
+    plan: &TrainPlan,
+    config: &ModelConfig,
+    images: &[StoredImage],
+    key: SeedKey,
+    out: &Path,
+) -> Result<TrainState, DetectorError> {
+    let log_size = typical_log_size(images, plan.output_stride);
+    let plain = Model::new(plan, config.classes.len(), log_size, key);
+    let make_optimizer = |model: &Model| optimizer(&plan.optimizer, model);
+    if let Some(state) = checkpoint::resume(out, &config.run, &plain, make_optimizer)? {
+        return Ok(state);
+    }
+    Ok(TrainState {
+        step: 0,
+        optimizer: make_optimizer(&plain),
+        average: plain.values(),
+        model: plain.train(),
+        log: Vec::new(),
+    })
+}
+
+/// Mean logarithm of the objects' widths and heights, in cells.
+fn typical_log_size(images: &[StoredImage], stride: usize) -> [f32; 2] {
+    let mut sum = [0.0f64; 2];
+    let mut count = 0;
+    for target in images.iter().flat_map(|image| &image.targets) {
+        for (sum, side) in sum.iter_mut().zip([target.bbox.width, target.bbox.height]) {
+            *sum += (side.max(1.0) / stride as f64).ln();
+        }
+        count += 1;
+    }
+    sum.map(|sum| (sum / f64::from(count.max(1))) as f32)
+}
+
+fn optimizer(spec: &OptimizerSpec, model: &Model) -> ModuleOptimizer {
+    let decayed = ParamGroup::from_ids(model.decayed_parameters());
+    match *spec {
+        OptimizerSpec::Adamw { weight_decay, .. } => {
+            let with = |decay: f64| {
+                AdamWConfig::new()
+                    .with_epsilon(1e-8)
+                    .with_weight_decay(decay as f32)
+            };
+            with(0.0)
+                .init()
+                .with_group(decayed, with(weight_decay).build(), None)
+        }
+        OptimizerSpec::Sgd {
+            momentum,
+            weight_decay,
+            ..
+        } => {
+            let with = |decay: Option<f64>| {
+                let momentum = MomentumConfig::new()
+                    .with_momentum(momentum)
+                    .with_dampening(0.0);
+                SgdConfig::new()
+                    .with_momentum(Some(momentum))
+                    .with_weight_decay(decay.map(|decay| WeightDecayConfig::new(decay as f32)))
+            };
+            with(None)
+                .init()
+                .with_group(decayed, with(Some(weight_decay)).build(), None)
+        }
+    }
+}
+
+/// Learning rate of a step: a line up from 0, then half a cosine down.
+fn learning_rate(plan: &TrainPlan, step: u64) -> f64 {
+    let peak = plan.optimizer.learning_rate();
+    if step < plan.warmup_steps {
+        return peak * (step + 1) as f64 / (plan.warmup_steps + 1) as f64;
+    }
+    let done = (step - plan.warmup_steps) as f64 / (plan.steps - plan.warmup_steps) as f64;
+    let share = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+    peak * (FINAL_SHARE + (1.0 - FINAL_SHARE) * share)
+}
+
+/// Prepares batches on worker threads and takes the steps up to `stop`.
+fn run(
+    plan: &TrainPlan,
+    config: &ModelConfig,
+    batcher: &Batcher,
+    state: &mut TrainState,
+    out: &Path,
+    observer: &dyn Observer,
+    stop: u64,
+) -> Result<(), DetectorError> {
+    let (from, stop) = (state.step, stop.min(plan.steps));
+    std::thread::scope(|scope| {
+        let receivers: Vec<Receiver<Batch>> = (0..WORKERS)
+            .map(|worker| {
+                let (sender, receiver) = sync_channel(AHEAD);
+                scope.spawn(move || {
+                    let own = (from..stop).filter(|step| step % WORKERS == worker);
+                    for step in own {
+                        // A closed channel means that the training has ended early.
+                        if sender.send(batcher.batch(step)).is_err() {
+                            break;
+                        }
+                    }
+                });
+                receiver
+            })
+            .collect();
+        let mut meter = Meter::default();
+        for step in from..stop {
+            let batch = receivers[(step % WORKERS) as usize]
+                .recv()
+                .map_err(|error| DetectorError::Worker {
+                    step,
+                    message: error.to_string(),
+                })?;
+            take_step(plan, state, &batch, &mut meter)?;
+            observer.advance(1);
+            let is_last = state.step == plan.steps;
+            if state.step % plan.log_every == 0 || is_last {
+                let line = meter.line(plan, batcher, state.step, observer);
+                state.log.push(line);
+            }
+            let is_due = plan.checkpoint_every > 0 && state.step % plan.checkpoint_every == 0;
+            if is_due && !is_last {
+                // A line begun before the checkpoint would differ after resuming.
+                checkpoint::save(out, &config.run, state)?;
+                checkpoint::write_log(out, &state.log)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn take_step(
+    plan: &TrainPlan,
+    state: &mut TrainState,
+    batch: &Batch,
+    meter: &mut Meter,
+) -> Result<(), DetectorError> {
+    let device = Device::flex().autodiff();
+    let shape = [plan.batch_size, plan.input.height, plan.input.width, 3];
+    let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), shape), &device);
+    let terms = loss(state.model.forward(images), &batch.targets, &plan.loss);
+    meter.add(&terms);
+    let value = meter.last;
+    if !value.is_finite() {
+        return Err(DetectorError::Diverged {
+            step: batch.step,
+            loss: value,
+        });
+    }
+    let gradients = GradientsParams::from_grads(terms.total.backward(), &state.model);
+    let rate = learning_rate(plan, batch.step);
+    let model = state.model.clone();
+    state.model = state.optimizer.step(rate, model, gradients);
+    state.step += 1;
+    average(state, plan.weight_averaging);
+    Ok(())
+}
+
+/// Moves the running average towards the weights. Early on it follows closely, so
+/// that the random beginning is forgotten.
+fn average(state: &mut TrainState, decay: f64) {
+    let step = state.step as f64;
+    let share = 1.0 - decay.min(step / (step + 9.0)) as f32;
+    for (mean, now) in state.average.iter_mut().zip(state.model.valid().values()) {
+        for (mean, now) in mean.iter_mut().zip(now) {
+            *mean += (now - *mean) * share;
+        }
+    }
+}
+
+/// Means of the loss terms since the last line of the log.
+#[derive(Default)]
+struct Meter {
+    sums: [f64; 4],
+    count: u64,
+    last: f32,
+}
+
+impl Meter {
+    fn add(&mut self, terms: &LossTerms) {
+        let values = [
+            &terms.total,
+            &terms.objectness,
+            &terms.bounding_box,
+            &terms.class,
+        ]
+        .map(|term| term.clone().into_scalar::<f32>());
+        for (sum, value) in self.sums.iter_mut().zip(values) {
+            *sum += f64::from(value);
+        }
+        self.count += 1;
+        self.last = values[0];
+    }
+
+    fn line(
+        &mut self,
+        plan: &TrainPlan,
+        batcher: &Batcher,
+        step: u64,
+        observer: &dyn Observer,
+    ) -> LogLine {
+        let [total, objectness, bounding_box, class] =
+            self.sums.map(|sum| (sum / self.count.max(1) as f64) as f32);
+        *self = Meter::default();
+        LogLine {
+            step,
+            loss: total,
+            objectness,
+            bounding_box,
+            class,
+            learning_rate: learning_rate(plan, step.saturating_sub(1)),
+            images: step * plan.batch_size as u64,
+            real_images: batcher.composition().real_before(step),
+            elapsed_s: observer.elapsed().as_secs_f64(),
+        }
+    }
+}
