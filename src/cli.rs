@@ -129,6 +129,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 .downcast_ref::<DetectorError>()
                 .is_some_and(DetectorError::is_users_mistake)
             || cause
+                .downcast_ref::<crate::mix::MixError>()
+                .is_some_and(crate::mix::MixError::is_mistake)
+            || cause
                 .downcast_ref::<DatasetError>()
                 .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))
             || cause

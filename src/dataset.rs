@@ -7,6 +7,7 @@
 mod coco;
 mod decode;
 mod export;
+mod fingerprint;
 mod intake;
 mod manifest;
 mod sample;
@@ -23,6 +24,7 @@ use thiserror::Error;
 
 pub use decode::{MAX_SIDE_PX, decode_image, image_size, read_image};
 pub use export::{Format, export};
+pub use fingerprint::{Fingerprint, Likeness};
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
 pub use split::Split;
