@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::DatasetError;
 use crate::detector::DetectorError;
+use crate::experiment::ExperimentError;
 use crate::spec::{Override, SpecError};
 
 /// Measures how much synthetic data a detector should be trained on, and where more
@@ -133,6 +134,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             || cause
                 .downcast_ref::<DatasetError>()
                 .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))
+            || cause
+                .downcast_ref::<ExperimentError>()
+                .is_some_and(ExperimentError::is_mistake)
     });
     if is_mistake { 2 } else { 1 }
 }

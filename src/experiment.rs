@@ -10,10 +10,12 @@
 //! keeps its result at once, so that a kill loses one trial at most. [`analyse`]
 //! turns results into conclusions with intervals, and [`write_report`] writes them.
 
+mod executor;
 mod exhibit;
 mod plan;
 mod report;
 mod runner;
+mod sources;
 mod statistics;
 mod tipping_point;
 mod trial;
@@ -25,12 +27,14 @@ use thiserror::Error;
 use crate::dataset::DatasetError;
 use crate::observer::Observer;
 
+pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
     Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,
 };
 pub use report::{ReportFiles, write_report};
 pub use runner::{Progress, load_plan, load_results, progress, run};
+pub use sources::Sources;
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
 };
@@ -75,6 +79,9 @@ pub enum ExperimentError {
 impl ExperimentError {
     /// Whether the user can mend it by other input, rather than a failure on the way.
     pub fn is_mistake(&self) -> bool {
+        if let ExperimentError::Dataset(error) = self {
+            return !matches!(error, DatasetError::Write { .. });
+        }
         matches!(
             self,
             ExperimentError::NoExperiment { .. }

@@ -1,17 +1,80 @@
-//! `admix experiment`.
+//! `admix experiment`: the grid of ratios and seeds, and its report.
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Common;
+use super::progress::Progress;
+use super::report::print_report;
+use super::train::use_threads;
+use super::{Common, UserMistake};
+use crate::experiment::{
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress, write_report,
+};
 
 /// Arguments of `admix experiment`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  admix experiment presets/demo.yaml -o runs/demo
+  admix experiment presets/tipping_dice.yaml -o runs/dice --set real=data/dice --dry-run
+  admix experiment presets/tipping_dice.yaml -o runs/dice --set seeds=8
+
+The same command again goes on where a killed one stopped. More seeds or ratios may
+be asked for later: finished trials are kept.")]
 pub struct ExperimentArgs {
+    /// The experiment's YAML file.
+    #[arg(value_name = "EXPERIMENT.yaml")]
+    spec: PathBuf,
+    /// Output folder.
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
-    let _ = args.common;
-    anyhow::bail!("admix experiment is being built")
+    let spec: ExperimentSpec = crate::spec::load(&args.spec, &args.common.overrides)?;
+    let plan = spec.into_plan(&args.spec, args.common.seed)?;
+    if args.common.dry_run {
+        return print_plan(&plan, &args);
+    }
+    use_threads(&args.common);
+    let observer = Progress::new(false);
+    let pool = synthetic_pool(&plan, &args.out)?;
+    let sources = Sources::open(&plan, &pool)?;
+    let executor = DetectorExecutor::new(sources, plan.train.clone());
+    crate::experiment::run(&plan, &args.out, &executor, &observer)?;
+    let files = write_report(&args.out)?;
+    print_report(&files, args.common.json)
+}
+
+/// The folder of the synthetic images; those of a scene are rendered first.
+fn synthetic_pool(plan: &ExperimentPlan, _out: &Path) -> anyhow::Result<PathBuf> {
+    match &plan.synthetic {
+        SyntheticSource::Dataset(path) => Ok(path.clone()),
+        SyntheticSource::Scene(scene) => Err(UserMistake(format!(
+            "{}: rendering a scene within an experiment is not connected; run `admix generate` and set synthetic={{dataset: DIR}}",
+            scene.file.display()
+        ))
+        .into()),
+    }
+}
+
+fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()> {
+    let so_far = progress(plan, &args.out)?;
+    if args.common.json {
+        let grid = serde_json::json!({
+            "plan": plan,
+            "trials": plan.trials(),
+            "finished": so_far.finished,
+            "seconds_per_trial": so_far.seconds_per_trial,
+        });
+        println!("{}", serde_json::to_string_pretty(&grid)?);
+    } else {
+        print!(
+            "{}",
+            plan.describe(so_far.finished, so_far.seconds_per_trial)
+        );
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::trial::{Condition, Trial};
+use crate::detector::{TrainPlan, TrainSpec};
 use crate::seed::PlanHash;
 use crate::spec::{Problems, SpecError};
 
@@ -62,13 +63,26 @@ pub struct SceneSource {
 }
 
 /// Settings of the trainings, which are the same in every trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainSource {
     /// A file as `admix train` takes it.
     File(PathBuf),
     /// The same keys, written in place.
-    Settings(serde_json::Map<String, serde_json::Value>),
+    Settings(Box<TrainSpec>),
+}
+
+impl TrainSource {
+    /// The checked settings. Data and class names are the experiment's to say, so that
+    /// those of the file are left aside. `path` names the experiment's file in errors.
+    fn into_plan(self, path: &Path) -> Result<TrainPlan, SpecError> {
+        let (mut spec, path) = match self {
+            TrainSource::File(file) => (crate::spec::load(&file, &[])?, file),
+            TrainSource::Settings(spec) => (*spec, path.to_owned()),
+        };
+        spec.class_agnostic = None;
+        spec.into_plan(&path)
+    }
 }
 
 /// The arms of an experiment; at least one.
@@ -181,7 +195,7 @@ pub struct Level {
 }
 
 /// A checked experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExperimentPlan {
     pub real: PathBuf,
     pub class_agnostic: Option<String>,
@@ -189,7 +203,7 @@ pub struct ExperimentPlan {
     pub arms: Vec<Arm>,
     /// In the order in which they are run; unique.
     pub seeds: Vec<u64>,
-    pub train: TrainSource,
+    pub train: TrainPlan,
     pub smallest_effect: f64,
 }
 
@@ -263,13 +277,14 @@ impl ExperimentSpec {
                 format!("the largest trial needs {needed}, so {images} are too few"),
             );
         }
+        let train = self.train.into_plan(path)?;
         let plan = ExperimentPlan {
             real: self.real,
             class_agnostic: self.class_agnostic,
             synthetic: self.synthetic,
             arms,
             seeds,
-            train: self.train,
+            train,
             smallest_effect: self.smallest_effect,
         };
         problems.into_result(path, plan)
@@ -515,7 +530,7 @@ train: {settings: {steps: 10}}
         longer.seeds.push(99);
         assert_eq!(plan.trials()[..], longer.trials()[..30]);
         let mut other = plan.clone();
-        other.train = TrainSource::File("other.yaml".into());
+        other.train = TrainSpec::default().into_plan(Path::new("x")).unwrap();
         assert_ne!(plan.trials()[0].hash, other.trials()[0].hash);
     }
 

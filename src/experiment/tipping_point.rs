@@ -136,7 +136,7 @@ impl Standing {
             Standing::Better => "better",
             Standing::NoHarm => "no harm",
             Standing::Harm => "harm",
-            Standing::TooNoisy => "too noisy to say",
+            Standing::TooNoisy => "too noisy",
             Standing::NoClaim => "no claim",
         }
     }
@@ -549,8 +549,14 @@ impl Sentence<'_> {
                     self.label(ratio),
                     signed(difference)
                 )?;
-                if clear_up_to > 0.0 && clear_up_to < ratio {
+                if clear_up_to > 0.0 {
                     write!(f, ", none up to {}", self.label(clear_up_to))?;
+                }
+                let between = |l: &&LevelSummary| l.ratio > clear_up_to && l.ratio < ratio;
+                match self.levels.iter().rfind(between) {
+                    Some(level) => write!(f, ", too noisy to say at {}", level.label)?,
+                    None if clear_up_to == 0.0 => write!(f, ", the smallest ratio tried")?,
+                    None => {}
                 }
                 Ok(())
             }

@@ -16,6 +16,10 @@ const BOTTOM: f64 = 50.0;
 /// the drawing.
 const JITTER: f64 = 7.0;
 
+/// Least distance of two labels of the horizontal axis, in units of the drawing: wide
+/// enough for the larger letters of a narrow screen.
+const LABEL_ROOM: f64 = 62.0;
+
 /// Maps data to the drawing.
 struct Axes {
     x: (f64, f64),
@@ -86,6 +90,7 @@ impl Axes {
             );
         }
         let mut last_label = f64::NEG_INFINITY;
+        let end = arm.levels.last().map_or(0.0, |level| self.px(level.ratio));
         for level in &arm.levels {
             let x = self.px(level.ratio);
             let _ = write!(
@@ -93,7 +98,8 @@ impl Axes {
                 "<line class=\"axis\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{bottom}\" y2=\"{:.1}\"/>",
                 bottom + 5.0
             );
-            if x - last_label >= 44.0 {
+            let has_room = x - last_label >= LABEL_ROOM && end - x >= LABEL_ROOM;
+            if has_room || x == end {
                 last_label = x;
                 let _ = write!(
                     svg,
@@ -127,7 +133,7 @@ impl Axes {
         };
         let x = self.px(ratio);
         let right = WIDTH - RIGHT;
-        let near_edge = right - x < 130.0;
+        let near_edge = right - x < 240.0;
         let (anchor, text_x) = if near_edge {
             ("end", x - 6.0)
         } else {

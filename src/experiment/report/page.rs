@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::ExperimentError;
 use super::super::exhibit::{Exhibit, ExhibitKind};
-use super::super::plan::{ExperimentPlan, SyntheticSource, TrainSource};
+use super::super::plan::{ExperimentPlan, SyntheticSource};
 use super::super::runner::trial_folder;
 use super::super::tipping_point::{
     ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary, signed,
@@ -223,7 +223,7 @@ fn write_exhibits(
         for (level, result) in &shown {
             let _ = write!(
                 html,
-                "<div class=\"strip\"><div class=\"strip-label\">{}<small>{} real<br>{} synthetic</small></div><div class=\"thumbs\">",
+                "<div class=\"strip\"><div class=\"strip-label\">{}<small><span>{} real </span><span>{} synthetic</span></small></div><div class=\"thumbs\">",
                 escape(&level.label),
                 level.condition.n_real,
                 level.condition.n_synthetic
@@ -324,12 +324,14 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
         SyntheticSource::Dataset(path) => path.display().to_string(),
         SyntheticSource::Scene(scene) => format!("rendered from {}", scene.file.display()),
     };
-    let train = match &plan.train {
-        TrainSource::File(path) => path.display().to_string(),
-        TrainSource::Settings(settings) => {
-            serde_json::to_string(settings).expect("a JSON map serialises")
-        }
-    };
+    let train = format!(
+        "{} steps of {} images in every trial, {} x {} px, MobileNetV2 x {}",
+        plan.train.steps,
+        plan.train.batch_size,
+        plan.train.input.width,
+        plan.train.input.height,
+        plan.train.width_multiplier
+    );
     let seeds: Vec<String> = summary.seeds_used.iter().map(u64::to_string).collect();
     let seconds = summary
         .seconds_per_trial

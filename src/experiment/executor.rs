@@ -1,0 +1,102 @@
+//! The executor that draws a mixture, trains the bundled detector and evaluates it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::sources::{Sources, detection_exhibits, training_exhibits};
+use super::trial::{Measurement, Trial};
+use super::{ExperimentError, Executor};
+use crate::dataset::write_atomically;
+use crate::detector::{Detector, TrainPlan};
+use crate::mix::{MixPlan, Policy, Source};
+use crate::observer::Observer;
+
+/// Runs trials with the bundled detector, all with the same settings.
+#[derive(Debug)]
+pub struct DetectorExecutor {
+    sources: Sources,
+    train: TrainPlan,
+}
+
+impl DetectorExecutor {
+    pub fn new(sources: Sources, train: TrainPlan) -> Self {
+        DetectorExecutor { sources, train }
+    }
+}
+
+impl Executor for DetectorExecutor {
+    /// Leaves in `folder`: `detector/` (which a killed training resumes from),
+    /// `detections.json` and the exhibits.
+    fn run(
+        &self,
+        trial: &Trial,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Measurement, ExperimentError> {
+        let fail = |message: String| ExperimentError::Trial {
+            trial: trial.id.clone(),
+            message,
+        };
+        let plan = MixPlan {
+            real: Source::train_of(&self.sources.real.root),
+            synthetic: (trial.condition.n_synthetic > 0)
+                .then(|| Source::train_of(&self.sources.synthetic.root)),
+            policy: Policy::Addition {
+                real: Some(trial.condition.n_real),
+                synthetic: trial.condition.n_synthetic,
+            },
+        };
+        let train = crate::mix::draw(
+            &plan,
+            &self.sources.real,
+            &self.sources.synthetic,
+            trial.seed,
+        )
+        .map_err(|error| fail(error.to_string()))?
+        .to_dataset();
+        let inner = WithinTrial(observer);
+        let detector_folder = folder.join("detector");
+        let outcome =
+            crate::detector::train(&self.train, &train, trial.seed, &detector_folder, &inner)
+                .map_err(|error| fail(error.to_string()))?;
+        let detections = Detector::load(&detector_folder)
+            .and_then(|detector| detector.predict(&self.sources.test, &inner))
+            .map_err(|error| fail(error.to_string()))?;
+        let evaluation = crate::evaluation::evaluate(&self.sources.test, &detections)
+            .map_err(|error| fail(error.to_string()))?;
+        let json = serde_json::to_vec(&detections).expect("detections serialise");
+        write_atomically(&folder.join("detections.json"), &json)?;
+        let mut exhibits = training_exhibits(&train, trial, folder)?;
+        exhibits.extend(detection_exhibits(
+            &self.sources.test,
+            &detections,
+            trial,
+            folder,
+        )?);
+        Ok(Measurement {
+            stats: evaluation.stats,
+            per_category: evaluation
+                .per_category
+                .iter()
+                .map(|(name, score)| (name.clone(), score.ap))
+                .collect(),
+            steps: outcome.steps,
+            exhibits,
+        })
+    }
+}
+
+/// Passes messages and time on, but no stages: the experiment shows trials.
+struct WithinTrial<'a>(&'a dyn Observer);
+
+impl Observer for WithinTrial<'_> {
+    fn begin(&self, _stage: &str, _total: u64, _done: u64) {}
+    fn advance(&self, _units: u64) {}
+    fn message(&self, text: &str) {
+        self.0.message(text);
+    }
+    fn end(&self) {}
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,371 @@
+//! The data that the trials draw from, checked before the first training.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
+use super::plan::ExperimentPlan;
+use super::{ExperimentError, Trial};
+use crate::annotation::{BoundingBox, Category, Detection};
+use crate::dataset::{Dataset, DatasetError, Split};
+
+/// Pictures of each kind that a trial leaves for the report.
+const EXHIBITS: usize = 3;
+
+/// Least score of a detection that is drawn.
+const DRAWN_SCORE: f64 = 0.3;
+
+const LABEL_COLOUR: [u8; 3] = [60, 220, 120];
+const DETECTION_COLOUR: [u8; 3] = [255, 170, 40];
+
+/// Real and synthetic images with the same categories.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The train split of the real data.
+    pub real: Dataset,
+    /// The test split of the real data, which every trial is evaluated on.
+    pub test: Dataset,
+    /// The pool of synthetic images.
+    pub synthetic: Dataset,
+}
+
+impl Sources {
+    /// Opens the real data set of `plan` and the synthetic pool, joins their classes
+    /// and checks that every trial finds enough images.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Data`] with every problem at once: too few images, no test
+    /// split, a group in both train and test, synthetic classes that the real data lack;
+    /// then copies and near duplicates of test images in either pool.
+    pub fn open(plan: &ExperimentPlan, synthetic: &Path) -> Result<Self, ExperimentError> {
+        let sources = Self::of(plan, Dataset::open(&plan.real)?, Dataset::open(synthetic)?)?;
+        for pool in [&sources.real, &sources.synthetic] {
+            crate::mix::check_leakage(pool, &sources.test).map_err(|error| {
+                ExperimentError::Data {
+                    problems: format!("  - {error}"),
+                }
+            })?;
+        }
+        Ok(sources)
+    }
+
+    fn of(
+        plan: &ExperimentPlan,
+        real: Dataset,
+        mut synthetic: Dataset,
+    ) -> Result<Self, ExperimentError> {
+        let mut problems = Vec::new();
+        let mut train = real.split(Split::Train);
+        let mut test = real.split(Split::Test);
+        if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
+            synthetic = synthetic.split(Split::Train);
+        }
+        check_counts(plan, &train, &test, &synthetic, &mut problems);
+        check_groups(&train, &test, &mut problems);
+        match &plan.class_agnostic {
+            Some(name) => {
+                for dataset in [&mut train, &mut test, &mut synthetic] {
+                    join_classes(dataset, name);
+                }
+            }
+            None => match_classes(&mut synthetic, &real.categories, &mut problems),
+        }
+        if problems.is_empty() {
+            Ok(Sources {
+                real: train,
+                test,
+                synthetic,
+            })
+        } else {
+            Err(ExperimentError::Data {
+                problems: problems
+                    .iter()
+                    .map(|problem| format!("  - {problem}"))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            })
+        }
+    }
+}
+
+fn check_counts(
+    plan: &ExperimentPlan,
+    train: &Dataset,
+    test: &Dataset,
+    synthetic: &Dataset,
+    problems: &mut Vec<String>,
+) {
+    let root = plan.real.display();
+    let (real_needed, synthetic_needed) = (plan.real_needed(), plan.synthetic_needed());
+    if train.samples.len() < real_needed {
+        problems.push(format!(
+            "{root} has {} images in its train split and the largest trial needs {real_needed}; \
+             lower arms.substitution.total or arms.addition.real",
+            train.samples.len()
+        ));
+    }
+    if test.box_count() == 0 {
+        problems.push(format!(
+            "{root} has no labelled images in a test split, so nothing can be measured; \
+             give annotations/test.json or a `split` in manifest.jsonl"
+        ));
+    }
+    if synthetic.samples.len() < synthetic_needed {
+        problems.push(format!(
+            "{} has {} synthetic images and the largest trial needs {synthetic_needed}; \
+             make more or leave the largest ratio out",
+            synthetic.root.display(),
+            synthetic.samples.len()
+        ));
+    }
+}
+
+fn check_groups(train: &Dataset, test: &Dataset, problems: &mut Vec<String>) {
+    let trained: BTreeSet<&str> = train.samples.iter().map(|s| s.group()).collect();
+    let shared: BTreeSet<&str> = test
+        .samples
+        .iter()
+        .map(|s| s.group())
+        .filter(|group| trained.contains(group))
+        .collect();
+    if let Some(first) = shared.first() {
+        problems.push(format!(
+            "{} group(s) stand in both the train and the test split, such as `{first}`; \
+             a split must keep a group together",
+            shared.len()
+        ));
+    }
+}
+
+/// Gives every box the one class `name`.
+fn join_classes(dataset: &mut Dataset, name: &str) {
+    dataset.categories = vec![Category {
+        id: 1,
+        name: name.to_owned(),
+        supercategory: String::new(),
+    }];
+    for sample in &mut dataset.samples {
+        for annotation in &mut sample.annotations {
+            annotation.category_id = 1;
+        }
+    }
+}
+
+/// Gives the boxes of `dataset` the identifiers that their classes' names have in
+/// `categories`.
+fn match_classes(dataset: &mut Dataset, categories: &[Category], problems: &mut Vec<String>) {
+    let by_name: BTreeMap<&str, u32> = categories
+        .iter()
+        .map(|category| (category.name.as_str(), category.id))
+        .collect();
+    let mut map = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for category in &dataset.categories {
+        match by_name.get(category.name.as_str()) {
+            Some(&id) => {
+                map.insert(category.id, id);
+            }
+            None => unknown.push(category.name.as_str()),
+        }
+    }
+    if !unknown.is_empty() {
+        let known: Vec<&str> = by_name.keys().copied().collect();
+        problems.push(format!(
+            "the synthetic classes {} are not among the real ones ({}); rename them or set class_agnostic",
+            unknown.join(", "),
+            known.join(", ")
+        ));
+        return;
+    }
+    dataset.categories = categories.to_vec();
+    for sample in &mut dataset.samples {
+        for annotation in &mut sample.annotations {
+            if let Some(&id) = map.get(&annotation.category_id) {
+                annotation.category_id = id;
+            }
+        }
+    }
+}
+
+/// Draws a few training images with their labels, real and synthetic in turn.
+///
+/// # Errors
+/// An image that cannot be read, or a file that cannot be written.
+pub(super) fn training_exhibits(
+    train: &Dataset,
+    trial: &Trial,
+    folder: &Path,
+) -> Result<Vec<Exhibit>, DatasetError> {
+    if !trial.exhibits {
+        return Ok(Vec::new());
+    }
+    let mut exhibits = Vec::new();
+    for (kind, is_real) in [
+        (ExhibitKind::TrainReal, true),
+        (ExhibitKind::TrainSynthetic, false),
+    ] {
+        let chosen = train
+            .samples
+            .iter()
+            .filter(|sample| sample.record.counts_as_real() == is_real)
+            .take(EXHIBITS);
+        for (index, sample) in chosen.enumerate() {
+            let boxes: Vec<(BoundingBox, [u8; 3])> = sample
+                .annotations
+                .iter()
+                .map(|annotation| (annotation.bbox, LABEL_COLOUR))
+                .collect();
+            let name = format!(
+                "train_{}_{index}",
+                if is_real { "real" } else { "synthetic" }
+            );
+            let caption = format!("{}: {} labelled", sample.file_name, boxes.len());
+            exhibits.push(draw_exhibit(
+                kind,
+                &sample.path,
+                &boxes,
+                folder,
+                &name,
+                caption,
+            )?);
+        }
+    }
+    Ok(exhibits)
+}
+
+/// Draws what was found on a few test images, the same in every trial: spread evenly
+/// over the split, among those with labels.
+///
+/// # Errors
+/// An image that cannot be read, or a file that cannot be written.
+pub(super) fn detection_exhibits(
+    test: &Dataset,
+    detections: &[Detection],
+    trial: &Trial,
+    folder: &Path,
+) -> Result<Vec<Exhibit>, DatasetError> {
+    if !trial.exhibits {
+        return Ok(Vec::new());
+    }
+    let labelled: Vec<_> = test
+        .samples
+        .iter()
+        .filter(|sample| !sample.annotations.is_empty())
+        .collect();
+    let step = labelled.len().div_ceil(EXHIBITS).max(1);
+    let mut exhibits = Vec::new();
+    for (index, sample) in labelled.iter().step_by(step).enumerate() {
+        let boxes: Vec<(BoundingBox, [u8; 3])> = detections
+            .iter()
+            .filter(|found| found.image_id == sample.id && found.score >= DRAWN_SCORE)
+            .map(|found| (found.bbox, DETECTION_COLOUR))
+            .collect();
+        let caption = format!(
+            "{}: {} found with a score of {DRAWN_SCORE} or more, {} labelled",
+            sample.file_name,
+            boxes.len(),
+            sample.annotations.len()
+        );
+        exhibits.push(draw_exhibit(
+            ExhibitKind::Detections,
+            &sample.path,
+            &boxes,
+            folder,
+            &format!("test_{index}"),
+            caption,
+        )?);
+    }
+    Ok(exhibits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+    use crate::annotation::Annotation;
+    use crate::dataset::{Origin, Record, Sample};
+
+    fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
+        let categories = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| Category {
+                id: 10 * (index as u32 + 1),
+                name: (*name).to_owned(),
+                supercategory: String::new(),
+            })
+            .collect();
+        let sample = |id: u64| Sample {
+            id,
+            path: "none.png".into(),
+            file_name: format!("{split:?}{id}.png"),
+            width: 10,
+            height: 10,
+            annotations: vec![Annotation {
+                id,
+                category_id: 10,
+                bbox: BoundingBox::from([1.0, 1.0, 4.0, 4.0]),
+                area: 16.0,
+                is_crowd: false,
+                extra: Default::default(),
+            }],
+            record: Record {
+                split,
+                ..Record::new(id, "x.png", Origin::Real)
+            },
+        };
+        Dataset {
+            root: "pool".into(),
+            categories,
+            samples: (1..=count).map(sample).collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn real(train: u64, test: u64) -> Dataset {
+        let mut real = dataset(&["die", "coin"], train, Some(Split::Train));
+        let mut tested = dataset(&["die", "coin"], test, Some(Split::Test)).samples;
+        for sample in &mut tested {
+            sample.id += train;
+        }
+        real.samples.extend(tested);
+        real
+    }
+
+    #[test]
+    fn classes_are_joined_by_name() {
+        let mut pool = dataset(&["coin"], 200, None);
+        let sources = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap();
+        assert_eq!(sources.synthetic.samples[0].annotations[0].category_id, 20);
+        assert_eq!(sources.synthetic.categories, sources.test.categories);
+        pool.categories[0].name = "token".into();
+        let error = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap_err();
+        assert!(error.to_string().contains("token"), "{error}");
+        let mut agnostic = plan();
+        agnostic.class_agnostic = Some("thing".into());
+        let sources = Sources::of(&agnostic, real(100, 10), pool).unwrap();
+        for dataset in [&sources.real, &sources.test, &sources.synthetic] {
+            assert_eq!(dataset.categories[0].name, "thing");
+            assert_eq!(dataset.samples[0].annotations[0].category_id, 1);
+        }
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_told_at_once() {
+        let error = Sources::of(&plan(), real(99, 0), dataset(&["die"], 10, None))
+            .unwrap_err()
+            .to_string();
+        for part in ["needs 100", "test split", "needs 200"] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+    }
+
+    #[test]
+    fn a_group_in_train_and_test_is_refused() {
+        let mut real = real(100, 10);
+        real.samples[0].record.group = "burst".into();
+        real.samples[105].record.group = "burst".into();
+        let error = Sources::of(&plan(), real, dataset(&["die"], 200, None)).unwrap_err();
+        assert!(error.to_string().contains("`burst`"), "{error}");
+    }
+}
