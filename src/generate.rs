@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::annotation::Annotation;
-use crate::dataset::{Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record};
+use crate::dataset::{
+    Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record,
+};
 use crate::observer::Observer;
 use crate::render::{Frame, GpuContext, RenderError, Renderer};
 use crate::scene::{self, ImageFormat, SceneInstance, ScenePlan};
@@ -50,7 +52,10 @@ pub fn scene_key(plan: &ScenePlan, seed: u64) -> SeedKey {
 /// # Errors
 /// The adapter fails, or `out` cannot be written or holds something else. What was
 /// published stays.
-#[expect(clippy::too_many_arguments, reason = "each is a separate choice of the caller")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a separate choice of the caller"
+)]
 pub fn generate(
     plan: &ScenePlan,
     count: u64,
@@ -97,14 +102,19 @@ pub fn generate(
             scope.spawn(|| {
                 if let Err(error) = work() {
                     stop.store(true, Ordering::Relaxed);
-                    let mut place = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut place = failure
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     place.get_or_insert(error);
                 }
             });
         }
     });
     observer.end();
-    match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    match failure
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    {
         Some(error) => Err(error),
         None => Ok(writer.finish()?),
     }
@@ -112,7 +122,11 @@ pub fn generate(
 
 /// The labels of a frame by the plan's rule, and how many labelled objects show too
 /// little for one.
-pub fn annotations(plan: &ScenePlan, instance: &SceneInstance, frame: &Frame) -> (Vec<Annotation>, usize) {
+pub fn annotations(
+    plan: &ScenePlan,
+    instance: &SceneInstance,
+    frame: &Frame,
+) -> (Vec<Annotation>, usize) {
     let rule = &plan.spec().labels;
     let mut found = Vec::new();
     let labelled = instance.objects.iter().filter(|o| o.category_id.is_some());
@@ -120,11 +134,16 @@ pub fn annotations(plan: &ScenePlan, instance: &SceneInstance, frame: &Frame) ->
         let Some(category_id) = instance.objects[seen.index].category_id else {
             continue;
         };
-        if seen.visible_px < rule.min_visible_px || seen.visible_fraction < rule.min_visible_fraction {
+        if seen.visible_px < rule.min_visible_px
+            || seen.visible_fraction < rule.min_visible_fraction
+        {
             continue;
         }
         let extra = Map::from_iter([
-            ("visible_fraction".to_owned(), json!(round4(seen.visible_fraction))),
+            (
+                "visible_fraction".to_owned(),
+                json!(round4(seen.visible_fraction)),
+            ),
             ("instance".to_owned(), json!(seen.index + 1)),
         ]);
         found.push(Annotation {
@@ -162,11 +181,21 @@ fn annotate(
     let mut files = Vec::new();
     if sidecars.masks {
         let ids = frame.truth.ids.iter().map(|id| *id as u16);
-        files.push((format!("masks/{stem}.png"), encode_16_bit(width, height, ids, &stem)?));
+        files.push((
+            format!("masks/{stem}.png"),
+            encode_16_bit(width, height, ids, &stem)?,
+        ));
     }
     if sidecars.depth {
-        let depth = frame.truth.depth_m.iter().map(|metres| (metres * 1e4).round() as u16);
-        files.push((format!("depth/{stem}.png"), encode_16_bit(width, height, depth, &stem)?));
+        let depth = frame
+            .truth
+            .depth_m
+            .iter()
+            .map(|metres| (metres * 1e4).round() as u16);
+        files.push((
+            format!("depth/{stem}.png"),
+            encode_16_bit(width, height, depth, &stem)?,
+        ));
     }
     Ok(NewSample {
         image: ImageFile::Bytes(encode(&frame.rgb, format, &file_name)?),
@@ -200,14 +229,24 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
         ("light".to_owned(), json!(instance.light)),
         ("camera".to_owned(), json!(instance.camera)),
         ("sensor".to_owned(), json!(instance.sensor)),
-        ("ground_linear_rgb".to_owned(), json!(colour(instance.ground_linear_rgb))),
+        (
+            "ground_linear_rgb".to_owned(),
+            json!(colour(instance.ground_linear_rgb)),
+        ),
         ("objects".to_owned(), Value::from(objects)),
-        ("objects_without_room".to_owned(), json!(instance.not_placed)),
+        (
+            "objects_without_room".to_owned(),
+            json!(instance.not_placed),
+        ),
         ("objects_without_box".to_owned(), json!(unlabelled)),
     ])
 }
 
-fn encode(image: &image::RgbImage, format: ImageFormat, name: &str) -> Result<Vec<u8>, GenerateError> {
+fn encode(
+    image: &image::RgbImage,
+    format: ImageFormat,
+    name: &str,
+) -> Result<Vec<u8>, GenerateError> {
     let fail = |message: String| GenerateError::Encode {
         name: name.to_owned(),
         message,
@@ -246,11 +285,18 @@ fn encode_16_bit(
     values: impl Iterator<Item = u16>,
     name: &str,
 ) -> Result<Vec<u8>, GenerateError> {
-    let image = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(width, height, values.collect::<Vec<_>>())
-        .expect("there is one value a pixel");
+    let image = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(
+        width,
+        height,
+        values.collect::<Vec<_>>(),
+    )
+    .expect("there is one value a pixel");
     let mut bytes = Vec::new();
     image
-        .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
+        .write_to(
+            &mut std::io::Cursor::new(&mut bytes),
+            image::ImageFormat::Png,
+        )
         .map_err(|error| GenerateError::Encode {
             name: name.to_owned(),
             message: error.to_string(),
@@ -265,7 +311,8 @@ mod tests {
 
     fn plan() -> ScenePlan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
-        let smaller = ["image.width_px=200", "image.height_px=160"].map(|text| text.parse().unwrap());
+        let smaller =
+            ["image.width_px=200", "image.height_px=160"].map(|text| text.parse().unwrap());
         ScenePlan::load(&path, &smaller).unwrap()
     }
 
@@ -274,7 +321,10 @@ mod tests {
     fn bytes_do_not_depend_on_the_number_of_jobs() {
         let (plan, context) = (plan(), GpuContext::new().unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let sidecars = Sidecars { masks: true, depth: true };
+        let sidecars = Sidecars {
+            masks: true,
+            depth: true,
+        };
         for jobs in [1, 3] {
             let out = folder.path().join(jobs.to_string());
             generate(&plan, 5, 7, &out, jobs, sidecars, &context, &Silent).unwrap();
@@ -302,7 +352,10 @@ mod tests {
             let instance = scene::sample(&plan, &key, index);
             let frame = renderer.render(&instance).unwrap();
             for seen in frame.truth.visible_objects() {
-                assert!(seen.visible_px <= frame.truth.amodal_px[seen.index], "{seen:?}");
+                assert!(
+                    seen.visible_px <= frame.truth.amodal_px[seen.index],
+                    "{seen:?}"
+                );
             }
             // The middle of what is labelled lies as far off as the camera is high.
             let far = (instance.camera.position_m - instance.camera.target_m).length() * 1.6;

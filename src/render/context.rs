@@ -9,9 +9,13 @@ pub enum RenderError {
         "no Vulkan adapter answers; install a GPU driver or the software adapter: apt-get install mesa-vulkan-drivers libvulkan1"
     )]
     NoAdapter,
-    #[error("the adapter `{adapter}` gives no device: {message}; update its driver or use mesa-vulkan-drivers")]
+    #[error(
+        "the adapter `{adapter}` gives no device: {message}; update its driver or use mesa-vulkan-drivers"
+    )]
     NoDevice { adapter: String, message: String },
-    #[error("the adapter failed while drawing: {message}; run again, with fewer --jobs if memory is short")]
+    #[error(
+        "the adapter failed while drawing: {message}; run again, with fewer --jobs if memory is short"
+    )]
     Lost { message: String },
 }
 

@@ -33,7 +33,9 @@ impl GroundTruth {
         let mut extents = vec![none; self.amodal_px.len()];
         for (row, ids) in (0..).zip(self.ids.chunks(self.width_px.max(1) as usize)) {
             for (column, id) in (0..).zip(ids) {
-                let found = id.checked_sub(1).and_then(|id| extents.get_mut(id as usize));
+                let found = id
+                    .checked_sub(1)
+                    .and_then(|id| extents.get_mut(id as usize));
                 if let Some((left, top, right, bottom, count)) = found {
                     *left = column.min(*left);
                     *top = row.min(*top);
@@ -44,17 +46,20 @@ impl GroundTruth {
             }
         }
         let seen = extents.into_iter().enumerate().filter(|(_, e)| e.4 > 0);
-        seen.map(|(index, (left, top, right, bottom, visible_px))| VisibleObject {
-            index,
-            bbox: BoundingBox::from_corners(
-                f64::from(left),
-                f64::from(top),
-                f64::from(right),
-                f64::from(bottom),
-            ),
-            visible_px,
-            visible_fraction: f64::from(visible_px) / f64::from(self.amodal_px[index].max(visible_px)),
-        })
+        seen.map(
+            |(index, (left, top, right, bottom, visible_px))| VisibleObject {
+                index,
+                bbox: BoundingBox::from_corners(
+                    f64::from(left),
+                    f64::from(top),
+                    f64::from(right),
+                    f64::from(bottom),
+                ),
+                visible_px,
+                visible_fraction: f64::from(visible_px)
+                    / f64::from(self.amodal_px[index].max(visible_px)),
+            },
+        )
         .collect()
     }
 }

@@ -51,16 +51,25 @@ fn rounded_box() -> Vec<Vertex> {
     let mut vertices = Vec::new();
     for axis in 0..3 {
         for sign in [-1.0, 1.0] {
-            let normal = Vec3::from_array(std::array::from_fn(|i| if i == axis { sign } else { 0.0 }));
-            let u = Vec3::from_array(std::array::from_fn(|i| f32::from(u8::from(i == (axis + 1) % 3))));
+            let normal =
+                Vec3::from_array(std::array::from_fn(|i| if i == axis { sign } else { 0.0 }));
+            let u = Vec3::from_array(std::array::from_fn(|i| {
+                f32::from(u8::from(i == (axis + 1) % 3))
+            }));
             let v = normal.cross(u);
             let at = |i: usize, j: usize| {
                 let ((core_u, lean_u), (core_v, lean_v)) = (line[i], line[j]);
-                vertex(normal + u * core_u + v * core_v, normal + u * lean_u + v * lean_v)
+                vertex(
+                    normal + u * core_u + v * core_v,
+                    normal + u * lean_u + v * lean_v,
+                )
             };
             for i in 0..line.len() - 1 {
                 for j in 0..line.len() - 1 {
-                    quad(&mut vertices, [at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)]);
+                    quad(
+                        &mut vertices,
+                        [at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)],
+                    );
                 }
             }
         }
@@ -84,19 +93,34 @@ fn cylinder() -> Vec<Vertex> {
     for side in 0..SIDES {
         let at = |side: usize, (height, elevation): (f32, f32)| {
             let out = around(side);
-            vertex(out + Vec3::Z * height, out * elevation.cos() + Vec3::Z * elevation.sin())
+            vertex(
+                out + Vec3::Z * height,
+                out * elevation.cos() + Vec3::Z * elevation.sin(),
+            )
         };
         for pair in profile.windows(2) {
             quad(
                 &mut vertices,
-                [at(side, pair[0]), at(side + 1, pair[0]), at(side + 1, pair[1]), at(side, pair[1])],
+                [
+                    at(side, pair[0]),
+                    at(side + 1, pair[0]),
+                    at(side + 1, pair[1]),
+                    at(side, pair[1]),
+                ],
             );
         }
         for sign in [-1.0, 1.0] {
             let up = Vec3::Z * sign;
-            let (a, b) = (vertex(around(side) + up, up), vertex(around(side + 1) + up, up));
+            let (a, b) = (
+                vertex(around(side) + up, up),
+                vertex(around(side + 1) + up, up),
+            );
             let centre = vertex(up, up);
-            vertices.extend(if sign > 0.0 { [centre, a, b] } else { [centre, b, a] });
+            vertices.extend(if sign > 0.0 {
+                [centre, a, b]
+            } else {
+                [centre, b, a]
+            });
         }
     }
     vertices
@@ -121,7 +145,11 @@ mod tests {
                     .map(|t| place(&t[0]).dot(place(&t[1]).cross(place(&t[2]))) / 6.0)
                     .sum();
                 let share = measured / volume;
-                let expected = if rounding == 0.0 { 0.985..1.001 } else { 0.9..0.99 };
+                let expected = if rounding == 0.0 {
+                    0.985..1.001
+                } else {
+                    0.9..0.99
+                };
                 assert!(expected.contains(&share), "{template:?} {rounding} {share}");
             }
         }

@@ -66,7 +66,11 @@ struct Targets {
     distance: wgpu::Texture,
 }
 
-fn entry(binding: u32, stages: wgpu::ShaderStages, ty: wgpu::BindingType) -> wgpu::BindGroupLayoutEntry {
+fn entry(
+    binding: u32,
+    stages: wgpu::ShaderStages,
+    ty: wgpu::BindingType,
+) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: stages,
@@ -103,13 +107,29 @@ impl Layouts {
         Layouts {
             scene: layout(&[
                 entry(0, Stages::VERTEX_FRAGMENT, buffer_type(Kind::Uniform)),
-                entry(1, Stages::VERTEX_FRAGMENT, buffer_type(Kind::Storage { read_only: true })),
+                entry(
+                    1,
+                    Stages::VERTEX_FRAGMENT,
+                    buffer_type(Kind::Storage { read_only: true }),
+                ),
             ]),
             shadow: layout(&[
-                entry(0, Stages::FRAGMENT, texture_type(wgpu::TextureSampleType::Depth)),
-                entry(1, Stages::FRAGMENT, wgpu::BindingType::Sampler(wgpu::SamplerBindingType::Comparison)),
+                entry(
+                    0,
+                    Stages::FRAGMENT,
+                    texture_type(wgpu::TextureSampleType::Depth),
+                ),
+                entry(
+                    1,
+                    Stages::FRAGMENT,
+                    wgpu::BindingType::Sampler(wgpu::SamplerBindingType::Comparison),
+                ),
             ]),
-            amodal: layout(&[entry(0, Stages::FRAGMENT, buffer_type(Kind::Storage { read_only: false }))]),
+            amodal: layout(&[entry(
+                0,
+                Stages::FRAGMENT,
+                buffer_type(Kind::Storage { read_only: false }),
+            )]),
             radiance: layout(&[entry(
                 0,
                 Stages::FRAGMENT,
@@ -150,7 +170,11 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
         step_mode: wgpu::VertexStepMode::Vertex,
         attributes: &attributes,
     })];
-    let targets: Vec<_> = pass.formats.iter().map(|format| Some((*format).into())).collect();
+    let targets: Vec<_> = pass
+        .formats
+        .iter()
+        .map(|format| Some((*format).into()))
+        .collect();
     let fragment = pass.fragment.map(|entry_point| wgpu::FragmentState {
         module: &module,
         entry_point: Some(entry_point),
@@ -379,12 +403,16 @@ impl<'a> Renderer<'a> {
                 usage,
             })
         };
-        let mut objects: Vec<ObjectUniform> = scene.objects.iter().map(ObjectUniform::new).collect();
+        let mut objects: Vec<ObjectUniform> =
+            scene.objects.iter().map(ObjectUniform::new).collect();
         if objects.is_empty() {
             // A binding cannot be empty; this object is never drawn.
             objects.push(bytemuck::Zeroable::zeroed());
         }
-        let uniform = init(bytemuck::bytes_of(&SceneUniform::new(scene)), wgpu::BufferUsages::UNIFORM);
+        let uniform = init(
+            bytemuck::bytes_of(&SceneUniform::new(scene)),
+            wgpu::BufferUsages::UNIFORM,
+        );
         let storage = init(bytemuck::cast_slice(&objects), wgpu::BufferUsages::STORAGE);
         let counts = init(
             &vec![0; objects.len() * 4],
@@ -406,7 +434,10 @@ impl<'a> Renderer<'a> {
         };
         let (layouts, targets) = (&self.layouts, &self.targets);
         let groups = Groups {
-            scene: group(&layouts.scene, &[uniform.as_entire_binding(), storage.as_entire_binding()]),
+            scene: group(
+                &layouts.scene,
+                &[uniform.as_entire_binding(), storage.as_entire_binding()],
+            ),
             shadow: group(
                 &layouts.shadow,
                 &[
@@ -415,7 +446,10 @@ impl<'a> Renderer<'a> {
                 ],
             ),
             amodal: group(&layouts.amodal, &[counts.as_entire_binding()]),
-            radiance: group(&layouts.radiance, &[wgpu::BindingResource::TextureView(&targets.radiance)]),
+            radiance: group(
+                &layouts.radiance,
+                &[wgpu::BindingResource::TextureView(&targets.radiance)],
+            ),
         };
         let mut encoder = device.create_command_encoder(&Default::default());
         self.encode(&mut encoder, scene, &groups);
@@ -430,9 +464,14 @@ impl<'a> Renderer<'a> {
         }
         device
             .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| RenderError::Lost { message: error.to_string() })?;
+            .map_err(|error| RenderError::Lost {
+                message: error.to_string(),
+            })?;
         let pixels = self.read_rows(colour)?;
-        let rgb = pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+        let rgb = pixels
+            .chunks_exact(4)
+            .flat_map(|p| [p[0], p[1], p[2]])
+            .collect();
         let amodal = self.read(&counts_back)?;
         let amodal = words(&amodal);
         Ok(Frame {
@@ -441,7 +480,10 @@ impl<'a> Renderer<'a> {
             truth: GroundTruth {
                 width_px: self.size.width,
                 ids: words(&self.read_rows(ids)?),
-                depth_m: words(&self.read_rows(distance)?).into_iter().map(f32::from_bits).collect(),
+                depth_m: words(&self.read_rows(distance)?)
+                    .into_iter()
+                    .map(f32::from_bits)
+                    .collect(),
                 amodal_px: amodal[..scene.objects.len()].to_vec(),
             },
         })
@@ -467,7 +509,10 @@ impl<'a> Renderer<'a> {
         drop(pass);
 
         let (ids, distance) = (view(&targets.ids), view(&targets.distance));
-        let colours = [colour_attachment(&ids, None), colour_attachment(&distance, None)];
+        let colours = [
+            colour_attachment(&ids, None),
+            colour_attachment(&distance, None),
+        ];
         let mut pass = begin_pass(encoder, &colours, Some(&targets.truth_depth));
         pass.set_bind_group(0, &groups.scene, &[]);
         pass.set_pipeline(&pipelines.visible);
@@ -513,7 +558,11 @@ impl<'a> Renderer<'a> {
         })
     }
 
-    fn copy_texture(&self, encoder: &mut wgpu::CommandEncoder, texture: &wgpu::Texture) -> wgpu::Buffer {
+    fn copy_texture(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        texture: &wgpu::Texture,
+    ) -> wgpu::Buffer {
         let row = padded_row(self.size.width);
         let buffer = self.readable(u64::from(row) * u64::from(self.size.height));
         encoder.copy_texture_to_buffer(
@@ -533,7 +582,9 @@ impl<'a> Renderer<'a> {
 
     fn read(&self, buffer: &wgpu::Buffer) -> Result<Vec<u8>, RenderError> {
         let view = buffer.get_mapped_range(..);
-        let view = view.map_err(|error| RenderError::Lost { message: error.to_string() })?;
+        let view = view.map_err(|error| RenderError::Lost {
+            message: error.to_string(),
+        })?;
         Ok(view.to_vec())
     }
 

@@ -36,7 +36,9 @@ mod tests {
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
         }
         let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")).unwrap();
-        let wgsl = files.filter(|f| f.as_ref().unwrap().path().is_file()).count();
+        let wgsl = files
+            .filter(|f| f.as_ref().unwrap().path().is_file())
+            .count();
         assert_eq!(wgsl, 4, "a new pass is validated here too");
     }
 }

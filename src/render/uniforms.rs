@@ -65,7 +65,9 @@ impl SceneUniform {
         );
         let view_from_world = rh::view::look_at_mat4(camera.position_m, camera.target_m, camera.up);
         let reach = scene.objects.iter().fold(SHADOW_REACH_M, |reach, object| {
-            reach.max(object.world_from_local.w_axis.truncate().length() + object.half_extents_m.length())
+            reach.max(
+                object.world_from_local.w_axis.truncate().length() + object.half_extents_m.length(),
+            )
         });
         let direction = scene.light.direction;
         let up = if direction.z > 0.9 { Vec3::Y } else { Vec3::Z };
@@ -125,11 +127,16 @@ mod tests {
 
     fn layout(name: &str) -> (usize, Vec<(String, usize)>) {
         let module = naga::front::wgsl::parse_str(shader::FORWARD).unwrap();
-        let found = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name));
+        let found = module
+            .types
+            .iter()
+            .find(|(_, t)| t.name.as_deref() == Some(name));
         let naga::TypeInner::Struct { members, span } = &found.unwrap().1.inner else {
             panic!("{name} is no struct");
         };
-        let members = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize));
+        let members = members
+            .iter()
+            .map(|m| (m.name.clone().unwrap(), m.offset as usize));
         (*span as usize, members.collect())
     }
 
@@ -143,11 +150,28 @@ mod tests {
     #[test]
     fn structs_agree_with_the_shaders() {
         same_layout!(
-            SceneUniform, "Scene", clip_from_world, light_from_world, camera_position, light_direction,
-            light_colour, ambient, ground_colour, ground_texture, sensor, image
+            SceneUniform,
+            "Scene",
+            clip_from_world,
+            light_from_world,
+            camera_position,
+            light_direction,
+            light_colour,
+            ambient,
+            ground_colour,
+            ground_texture,
+            sensor,
+            image
         );
         same_layout!(
-            ObjectUniform, "Object", world_from_local, half_extents, body, second, pips, material
+            ObjectUniform,
+            "Object",
+            world_from_local,
+            half_extents,
+            body,
+            second,
+            pips,
+            material
         );
     }
 

@@ -103,7 +103,12 @@ impl SceneSpec {
         let (camera, light, sensor) = (&self.camera, &self.light, &self.sensor);
         for (key, distribution, low, high) in [
             ("camera.distance_mm", &camera.distance_mm, 20.0, 1e5),
-            ("camera.vertical_fov_deg", &camera.vertical_fov_deg, 1.0, 150.0),
+            (
+                "camera.vertical_fov_deg",
+                &camera.vertical_fov_deg,
+                1.0,
+                150.0,
+            ),
             ("camera.tilt_deg", &camera.tilt_deg, -75.0, 75.0),
             ("light.intensity", &light.intensity, 0.0, 100.0),
             ("light.kelvin", &light.kelvin, 1000.0, 40_000.0),
@@ -114,8 +119,18 @@ impl SceneSpec {
             ("sensor.noise", &sensor.noise, 0.0, 1.0),
             ("sensor.blur_px", &sensor.blur_px, 0.0, 10.0),
             ("sensor.vignetting", &sensor.vignetting, 0.0, 1.0),
-            ("ground.texture_strength", &self.ground.texture_strength, 0.0, 1.0),
-            ("ground.texture_scale_mm", &self.ground.texture_scale_mm, 0.01, 1e5),
+            (
+                "ground.texture_strength",
+                &self.ground.texture_strength,
+                0.0,
+                1.0,
+            ),
+            (
+                "ground.texture_scale_mm",
+                &self.ground.texture_scale_mm,
+                0.01,
+                1e5,
+            ),
             ("ground.roughness", &self.ground.roughness, 0.0, 1.0),
             ("placement.count", &self.placement.count, 0.0, MAX_OBJECTS),
         ] {
@@ -129,7 +144,10 @@ impl SceneSpec {
         for (key, value) in [
             ("placement.clustering", placement.clustering),
             ("placement.same_kind", placement.same_kind),
-            ("labels.min_visible_fraction", self.labels.min_visible_fraction),
+            (
+                "labels.min_visible_fraction",
+                self.labels.min_visible_fraction,
+            ),
         ] {
             let ok = (0.0..=1.0).contains(&value);
             problems.require(ok, key, format!("{value} is not within 0..=1"));
@@ -148,7 +166,11 @@ impl SceneSpec {
                 let ok = part.position_mm.iter().all(|x| x.is_finite())
                     && part.jitter_mm.is_finite()
                     && part.jitter_mm >= 0.0;
-                problems.require(ok, &key, "position_mm and jitter_mm must be finite, jitter_mm not negative");
+                problems.require(
+                    ok,
+                    &key,
+                    "position_mm and jitter_mm must be finite, jitter_mm not negative",
+                );
                 let ok = (0.0..=1.0).contains(&part.roughness);
                 problems.require(ok, &key, "roughness must be within 0..=1");
             }
@@ -170,7 +192,11 @@ impl SceneSpec {
             }
             let is_die = matches!(family.shape, Shape::Die { .. });
             let ok = family.class != Class::UpperFace || is_die;
-            problems.require(ok, &format!("{key}.class"), "upper_face needs the shape `die`; write {fixed: NAME}");
+            problems.require(
+                ok,
+                &format!("{key}.class"),
+                "upper_face needs the shape `die`; write {fixed: NAME}",
+            );
             if let Class::Fixed(name) = &family.class {
                 let ok = !name.trim().is_empty();
                 problems.require(ok, &format!("{key}.class"), "the class name is empty");
@@ -179,7 +205,13 @@ impl SceneSpec {
     }
 }
 
-fn check_range(problems: &mut Problems, key: &str, distribution: &Distribution, low: f64, high: f64) {
+fn check_range(
+    problems: &mut Problems,
+    key: &str,
+    distribution: &Distribution,
+    low: f64,
+    high: f64,
+) {
     let (least, most) = distribution.support();
     // Poisson and normal tails are cut at the range when they are drawn.
     let ok = (least >= low || least.is_infinite()) && (most <= high || most.is_infinite());
@@ -191,8 +223,13 @@ fn check_range(problems: &mut Problems, key: &str, distribution: &Distribution, 
 }
 
 fn check_weights(problems: &mut Problems, key: &str, weights: &[f64]) {
-    let ok = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().sum::<f64>() > 0.0;
-    problems.require(ok, key, "needs entries whose weights are not negative and not all 0");
+    let ok =
+        weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().sum::<f64>() > 0.0;
+    problems.require(
+        ok,
+        key,
+        "needs entries whose weights are not negative and not all 0",
+    );
 }
 
 fn check_paints(problems: &mut Problems, key: &str, paints: &[Paint]) {
@@ -214,7 +251,10 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
             rounding_mm,
         } => {
             size_mm.iter().all(|side| positive(*side))
-                && fits(rounding_mm, size_mm.iter().copied().fold(f64::INFINITY, f64::min))
+                && fits(
+                    rounding_mm,
+                    size_mm.iter().copied().fold(f64::INFINITY, f64::min),
+                )
         }
         Shape::Sphere { diameter_mm } => positive(diameter_mm),
         Shape::Capsule {
@@ -273,7 +313,12 @@ mod tests {
         spec.objects[0].shape = Shape::Sphere { diameter_mm: -1.0 };
         spec.placement.clustering = 2.0;
         let message = spec.into_plan(Path::new("s.yaml")).unwrap_err().to_string();
-        for part in ["image.width_px", "objects[0].shape", "objects[0].class", "placement.clustering"] {
+        for part in [
+            "image.width_px",
+            "objects[0].shape",
+            "objects[0].class",
+            "placement.clustering",
+        ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
     }

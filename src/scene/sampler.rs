@@ -24,7 +24,11 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         draw(&spec.camera.tilt_deg).clamp(-75.0, 75.0).to_radians(),
         draw(&spec.camera.roll_deg).to_radians(),
     );
-    let target_m = Vec3::new(draw(&spec.camera.offset_mm), draw(&spec.camera.offset_mm), 0.0) / 1000.0;
+    let target_m = Vec3::new(
+        draw(&spec.camera.offset_mm),
+        draw(&spec.camera.offset_mm),
+        0.0,
+    ) / 1000.0;
     // The tilt leans the camera towards the image's bottom edge.
     let turn = Mat3::from_rotation_z(roll);
     let camera = Camera {
@@ -34,7 +38,9 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         vertical_fov_deg: fov,
     };
     let (elevation, azimuth) = (
-        draw(&spec.light.elevation_deg).clamp(5.0, 90.0).to_radians(),
+        draw(&spec.light.elevation_deg)
+            .clamp(5.0, 90.0)
+            .to_radians(),
         draw(&spec.light.azimuth_deg).to_radians(),
     );
     let light = Light {
@@ -106,7 +112,12 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
         let chosen = pick(&spec.dressing, |dressing| dressing.weight, &mut layout);
         dress(chosen, &mut objects, &mut taken, &mut layout);
     }
-    let count = spec.placement.count.sample(&mut layout).round().clamp(0.0, 500.0) as u64;
+    let count = spec
+        .placement
+        .count
+        .sample(&mut layout)
+        .round()
+        .clamp(0.0, 500.0) as u64;
     let family = pick(&spec.objects, |family| family.weight, &mut layout);
     let paint = pick(&family.paints, |paint| paint.weight, &mut layout);
     let same = (layout.random::<f64>() < spec.placement.same_kind).then_some((family, paint));
@@ -116,11 +127,20 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
         let mut generator = key.generator("object", number);
         let (family, paint) = same.unwrap_or_else(|| {
             let family = pick(&spec.objects, |family| family.weight, &mut generator);
-            (family, pick(&family.paints, |paint| paint.weight, &mut generator))
+            (
+                family,
+                pick(&family.paints, |paint| paint.weight, &mut generator),
+            )
         });
         let mut object = draw_object(plan, family, paint, &mut generator);
         let neighbours = first..taken.len();
-        match find_room(plan, object.half_extents_m, &taken, neighbours, &mut generator) {
+        match find_room(
+            plan,
+            object.half_extents_m,
+            &taken,
+            neighbours,
+            &mut generator,
+        ) {
             Some(footprint) => {
                 let height = object.half_extents_m.z;
                 object.world_from_local = Mat4::from_translation(footprint.centre.extend(height))
@@ -135,7 +155,12 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
     (objects, not_placed)
 }
 
-fn dress(chosen: &Dressing, objects: &mut Vec<Object>, taken: &mut Vec<Footprint>, generator: &mut Generator) {
+fn dress(
+    chosen: &Dressing,
+    objects: &mut Vec<Object>,
+    taken: &mut Vec<Footprint>,
+    generator: &mut Generator,
+) {
     for part in &chosen.parts {
         let body = build_shape(&part.shape, 1.0);
         let mut jitter = || {
@@ -190,7 +215,11 @@ fn build_shape(shape: &Shape, scale: f32) -> Body {
         pip_radius: 0.0,
     };
     match *shape {
-        Shape::Die { size_mm, rounding, pip_radius } => Body {
+        Shape::Die {
+            size_mm,
+            rounding,
+            pip_radius,
+        } => Body {
             surface: Surface::Die,
             pip_radius: pip_radius as f32,
             ..body(
@@ -199,7 +228,10 @@ fn build_shape(shape: &Shape, scale: f32) -> Body {
                 metres(size_mm) / 2.0 * rounding as f32,
             )
         },
-        Shape::Box { size_mm, rounding_mm } => body(
+        Shape::Box {
+            size_mm,
+            rounding_mm,
+        } => body(
             Template::RoundedBox,
             Vec3::from(size_mm.map(metres)) / 2.0,
             metres(rounding_mm),
@@ -208,7 +240,10 @@ fn build_shape(shape: &Shape, scale: f32) -> Body {
             let radius = metres(diameter_mm) / 2.0;
             body(Template::RoundedBox, Vec3::splat(radius), radius)
         }
-        Shape::Capsule { length_mm, diameter_mm } => {
+        Shape::Capsule {
+            length_mm,
+            diameter_mm,
+        } => {
             let radius = metres(diameter_mm) / 2.0;
             body(
                 Template::RoundedBox,
@@ -216,7 +251,11 @@ fn build_shape(shape: &Shape, scale: f32) -> Body {
                 radius,
             )
         }
-        Shape::Cylinder { diameter_mm, height_mm, rounding_mm } => {
+        Shape::Cylinder {
+            diameter_mm,
+            height_mm,
+            rounding_mm,
+        } => {
             let radius = metres(diameter_mm) / 2.0;
             body(
                 Template::Cylinder,
@@ -231,13 +270,25 @@ fn build_shape(shape: &Shape, scale: f32) -> Body {
 /// two +y, three +z, and opposite faces sum to seven. That is the western handedness:
 /// one, two, three run counter-clockwise around their corner.
 fn face_up(pips: usize) -> Mat3 {
-    let normal = [Vec3::X, Vec3::Y, Vec3::Z, Vec3::NEG_Z, Vec3::NEG_Y, Vec3::NEG_X][pips - 1];
+    let normal = [
+        Vec3::X,
+        Vec3::Y,
+        Vec3::Z,
+        Vec3::NEG_Z,
+        Vec3::NEG_Y,
+        Vec3::NEG_X,
+    ][pips - 1];
     let side = if normal.z == 0.0 { Vec3::Z } else { Vec3::X };
     // Rows are the local axes that become world x, y and z.
     Mat3::from_cols(side, normal.cross(side), normal).transpose()
 }
 
-fn draw_object(plan: &ScenePlan, family: &Family, paint: &Paint, generator: &mut Generator) -> Object {
+fn draw_object(
+    plan: &ScenePlan,
+    family: &Family,
+    paint: &Paint,
+    generator: &mut Generator,
+) -> Object {
     let mut draw = |distribution: &Distribution| distribution.sample(generator) as f32;
     let scale = draw(&family.scale).clamp(0.01, 100.0);
     let mut fraction = |distribution: &Distribution| draw(distribution).clamp(0.0, 1.0);
@@ -321,7 +372,10 @@ fn find_room(
             let angle = unit() * std::f32::consts::PI;
             let stretch = 1.25 + 0.35 * unit();
             let other = taken[generator.random_range(neighbours.clone())];
-            other.centre + Vec2::from_angle(angle) * stretch * (other.half.max_element() + half.max_element())
+            other.centre
+                + Vec2::from_angle(angle)
+                    * stretch
+                    * (other.half.max_element() + half.max_element())
         } else {
             Vec2::new(unit(), unit()) * area
         };
@@ -345,10 +399,20 @@ mod tests {
 
     #[test]
     fn a_rotation_brings_its_face_up_and_keeps_handedness() {
-        let normals = [Vec3::X, Vec3::Y, Vec3::Z, Vec3::NEG_Z, Vec3::NEG_Y, Vec3::NEG_X];
+        let normals = [
+            Vec3::X,
+            Vec3::Y,
+            Vec3::Z,
+            Vec3::NEG_Z,
+            Vec3::NEG_Y,
+            Vec3::NEG_X,
+        ];
         for pips in 1..=6 {
             let turn = face_up(pips);
-            assert!((turn * normals[pips - 1] - Vec3::Z).length() < 1e-6, "{pips}");
+            assert!(
+                (turn * normals[pips - 1] - Vec3::Z).length() < 1e-6,
+                "{pips}"
+            );
             assert!((turn.determinant() - 1.0).abs() < 1e-6, "{pips}");
             assert_eq!(normals[pips - 1], -normals[6 - pips]);
         }
@@ -360,7 +424,10 @@ mod tests {
         let key = SeedKey::new(b"test", 1);
         assert_eq!(sample(&plan, &key, 5), sample(&plan, &key, 5));
         assert_ne!(sample(&plan, &key, 5), sample(&plan, &key, 6));
-        assert_ne!(sample(&plan, &key, 5), sample(&plan, &SeedKey::new(b"test", 2), 5));
+        assert_ne!(
+            sample(&plan, &key, 5),
+            sample(&plan, &SeedKey::new(b"test", 2), 5)
+        );
     }
 
     #[test]
@@ -376,14 +443,21 @@ mod tests {
             }
         }
         let expected = counts.iter().sum::<f64>() / 6.0;
-        let chi_square: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        let chi_square: f64 = counts
+            .iter()
+            .map(|c| (c - expected).powi(2) / expected)
+            .sum();
         // The 99.9 % point at five degrees of freedom.
         assert!(expected > 100.0 && chi_square < 20.5, "{counts:?}");
     }
 
     #[test]
     fn footprints_overlap_only_where_they_share_area() {
-        let at = |x: f32, yaw: f32| Footprint { centre: Vec2::new(x, 0.0), half: Vec2::ONE, yaw };
+        let at = |x: f32, yaw: f32| Footprint {
+            centre: Vec2::new(x, 0.0),
+            half: Vec2::ONE,
+            yaw,
+        };
         assert!(at(0.0, 0.0).overlaps(&at(1.9, 0.0)));
         assert!(!at(0.0, 0.0).overlaps(&at(2.1, 0.0)));
         let eighth = std::f32::consts::FRAC_PI_4;
