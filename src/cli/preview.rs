@@ -1,17 +1,178 @@
 //! `admix preview`.
 
+use std::io::Cursor;
+use std::path::PathBuf;
+
 use clap::Args;
+use image::{Rgb, RgbImage};
+use imageproc::drawing::draw_hollow_rect_mut;
+use imageproc::rect::Rect;
 
 use super::Common;
+use crate::annotation::Annotation;
+use crate::dataset::{Dataset, read_image, write_atomically};
+use crate::generate::{self, scene_key};
+use crate::render::{GpuContext, GroundTruth, Renderer};
+use crate::scene::{self, ScenePlan};
+
+/// Side of a tile, in pixels.
+const TILE_PX: u32 = 320;
+
+/// One colour a category, in turn.
+const COLOURS: [[u8; 3]; 8] = [
+    [230, 60, 60],
+    [40, 140, 240],
+    [30, 170, 80],
+    [240, 150, 20],
+    [160, 70, 200],
+    [0, 180, 180],
+    [230, 80, 170],
+    [120, 110, 30],
+];
 
 /// Arguments of `admix preview`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  admix preview scenes/dice.yaml -o dice.png
+  admix preview scenes/dice.yaml -o truth.png --truth -n 4
+  admix preview data/dice -o photographs.png -n 24")]
 pub struct PreviewArgs {
+    /// Scene file or folder of a data set.
+    input: PathBuf,
+    /// PNG file to write.
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// Number of images.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 12)]
+    count: u32,
+    /// Leave the boxes out.
+    #[arg(long)]
+    no_boxes: bool,
+    /// Beside each image of a scene, show the identifiers and the depth.
+    #[arg(long)]
+    truth: bool,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
-    let _ = args.common;
-    anyhow::bail!("admix preview is being built")
+    let tiles = if args.input.is_dir() {
+        dataset_tiles(&args)?
+    } else {
+        let plan = ScenePlan::load(&args.input, &args.common.overrides)?;
+        if args.common.dry_run {
+            println!("{}", serde_json::to_string_pretty(&plan)?);
+            return Ok(());
+        }
+        scene_tiles(&args, &plan)?
+    };
+    let columns = match tiles.len() as u32 {
+        count if args.truth => count.min(6),
+        count => f64::from(count).sqrt().ceil() as u32,
+    }
+    .max(1);
+    let rows = (tiles.len() as u32).div_ceil(columns).max(1);
+    let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * TILE_PX, Rgb([24, 24, 24]));
+    for (index, tile) in (0..).zip(&tiles) {
+        let (x, y) = (index % columns * TILE_PX, index / columns * TILE_PX);
+        image::imageops::replace(&mut sheet, tile, i64::from(x), i64::from(y));
+    }
+    if args.common.dry_run {
+        println!("{} tiles would go to {}", tiles.len(), args.out.display());
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    sheet.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    write_atomically(&args.out, &bytes)?;
+    if args.common.json {
+        println!(
+            "{}",
+            serde_json::json!({"out": args.out, "tiles": tiles.len()})
+        );
+    } else {
+        println!("{}: {} tiles", args.out.display(), tiles.len());
+    }
+    Ok(())
+}
+
+fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Vec<RgbImage>> {
+    let dataset = Dataset::open(&args.input)?;
+    // Spread over the data set, whose neighbours are often alike.
+    let count = (args.count as usize).min(dataset.samples.len());
+    (0..count)
+        .map(|index| {
+            let sample = &dataset.samples[index * dataset.samples.len() / count];
+            let image = read_image(&sample.path)?;
+            let boxes = if args.no_boxes {
+                &[][..]
+            } else {
+                &sample.annotations
+            };
+            Ok(tile(&image, boxes))
+        })
+        .collect()
+}
+
+fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<Vec<RgbImage>> {
+    let context = GpuContext::new()?;
+    let image = &plan.spec().image;
+    let mut renderer = Renderer::new(&context, image.width_px, image.height_px);
+    let key = scene_key(plan, args.common.seed);
+    let mut tiles = Vec::new();
+    for index in 0..u64::from(args.count) {
+        let instance = scene::sample(plan, &key, index);
+        let frame = renderer.render(&instance)?;
+        let (boxes, _) = generate::annotations(plan, &instance, &frame);
+        tiles.push(tile(&frame.rgb, if args.no_boxes { &[] } else { &boxes }));
+        if args.truth {
+            let [ids, depth] = truth_images(&frame.truth);
+            tiles.push(tile(&ids, &[]));
+            tiles.push(tile(&depth, &[]));
+        }
+    }
+    Ok(tiles)
+}
+
+/// An image scaled into a tile, with the boxes in its categories' colours.
+fn tile(image: &RgbImage, boxes: &[Annotation]) -> RgbImage {
+    let (width, height) = (
+        f64::from(image.width().max(1)),
+        f64::from(image.height().max(1)),
+    );
+    let scale = f64::from(TILE_PX) / width.max(height);
+    let side = |length: f64| ((length * scale) as u32).max(1);
+    let filter = image::imageops::FilterType::Triangle;
+    let mut tile = image::imageops::resize(image, side(width), side(height), filter);
+    for object in boxes {
+        let bbox = &object.bbox;
+        let rect = Rect::at((bbox.x * scale) as i32, (bbox.y * scale) as i32)
+            .of_size(side(bbox.width), side(bbox.height));
+        let colour = COLOURS[object.category_id as usize % COLOURS.len()];
+        draw_hollow_rect_mut(&mut tile, rect, Rgb(colour));
+    }
+    tile
+}
+
+/// Identifiers as colours, and depth from near (white) to far (black).
+fn truth_images(truth: &GroundTruth) -> [RgbImage; 2] {
+    let height = truth.ids.len() as u32 / truth.width_px.max(1);
+    let seen = truth.depth_m.iter().copied().filter(|depth| *depth > 0.0);
+    let (near, far) = seen.fold((f32::INFINITY, 0.0_f32), |(near, far), depth| {
+        (near.min(depth), far.max(depth))
+    });
+    let at = |x: u32, y: u32| (y * truth.width_px + x) as usize;
+    let ids = RgbImage::from_fn(truth.width_px, height, |x, y| match truth.ids[at(x, y)] {
+        0 => Rgb([0; 3]),
+        id => Rgb(COLOURS[id as usize % COLOURS.len()]),
+    });
+    let depth = RgbImage::from_fn(truth.width_px, height, |x, y| {
+        match truth.depth_m[at(x, y)] {
+            0.0 => Rgb([0; 3]),
+            depth => {
+                let share = (far - depth) / (far - near).max(1e-6);
+                Rgb([(55.0 + 200.0 * share) as u8; 3])
+            }
+        }
+    });
+    [ids, depth]
 }

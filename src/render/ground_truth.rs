@@ -1,0 +1,85 @@
+//! Visible boxes from the identifiers at each pixel.
+
+use crate::annotation::BoundingBox;
+
+/// Labels of one frame, at one sample a pixel, row by row from the top left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroundTruth {
+    pub width_px: u32,
+    /// 0 for the ground, otherwise the object's index in its scene plus one.
+    pub ids: Vec<u32>,
+    /// Distance from the camera's plane in metres; 0 where there is only ground.
+    pub depth_m: Vec<f32>,
+    /// Pixels that each object would cover inside the image if nothing hid it.
+    pub amodal_px: Vec<u32>,
+}
+
+/// What is seen of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisibleObject {
+    /// Index in the scene.
+    pub index: usize,
+    /// Exact extent of the visible pixels.
+    pub bbox: BoundingBox,
+    pub visible_px: u32,
+    /// Visible pixels over those that it would cover inside the image.
+    pub visible_fraction: f64,
+}
+
+impl GroundTruth {
+    /// Every object that shows at least one pixel, in the scene's order.
+    pub fn visible_objects(&self) -> Vec<VisibleObject> {
+        let none = (u32::MAX, u32::MAX, 0, 0, 0);
+        let mut extents = vec![none; self.amodal_px.len()];
+        for (row, ids) in (0..).zip(self.ids.chunks(self.width_px.max(1) as usize)) {
+            for (column, id) in (0..).zip(ids) {
+                let found = id
+                    .checked_sub(1)
+                    .and_then(|id| extents.get_mut(id as usize));
+                if let Some((left, top, right, bottom, count)) = found {
+                    *left = column.min(*left);
+                    *top = row.min(*top);
+                    *right = (column + 1).max(*right);
+                    *bottom = (row + 1).max(*bottom);
+                    *count += 1;
+                }
+            }
+        }
+        let seen = extents.into_iter().enumerate().filter(|(_, e)| e.4 > 0);
+        seen.map(
+            |(index, (left, top, right, bottom, visible_px))| VisibleObject {
+                index,
+                bbox: BoundingBox::from_corners(
+                    f64::from(left),
+                    f64::from(top),
+                    f64::from(right),
+                    f64::from(bottom),
+                ),
+                visible_px,
+                visible_fraction: f64::from(visible_px)
+                    / f64::from(self.amodal_px[index].max(visible_px)),
+            },
+        )
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_are_exact_pixel_extents() {
+        let truth = GroundTruth {
+            width_px: 4,
+            ids: vec![0, 1, 1, 0, 0, 1, 3, 3],
+            depth_m: vec![0.0; 8],
+            amodal_px: vec![6, 5, 2],
+        };
+        let seen = truth.visible_objects();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[0].bbox, BoundingBox::from_corners(1.0, 0.0, 3.0, 2.0));
+        assert_eq!((seen[0].visible_px, seen[0].visible_fraction), (3, 0.5));
+        assert_eq!((seen[1].index, seen[1].visible_fraction), (2, 1.0));
+    }
+}

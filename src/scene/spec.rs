@@ -1,0 +1,315 @@
+//! A scene family as its YAML file gives it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Distribution;
+
+/// A scene family. Lengths are millimetres, angles degrees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SceneSpec {
+    pub image: ImageSpec,
+    pub camera: CameraSpec,
+    pub light: LightSpec,
+    /// Exposure relative to the scene's own brightness, in stops.
+    pub exposure_ev: Distribution,
+    pub sensor: SensorSpec,
+    pub ground: GroundSpec,
+    /// Sets of unlabelled things, of which one is chosen for an image.
+    #[serde(default)]
+    pub dressing: Vec<Dressing>,
+    pub placement: PlacementSpec,
+    pub objects: Vec<Family>,
+    #[serde(default)]
+    pub labels: LabelRule,
+}
+
+/// Size and encoding of the images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    pub width_px: u32,
+    pub height_px: u32,
+    #[serde(default)]
+    pub format: ImageFormat,
+}
+
+/// How images are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFormat {
+    /// Quality 90, chroma halved in both directions.
+    #[default]
+    Jpeg,
+    Png,
+}
+
+impl ImageFormat {
+    /// The file name's ending.
+    pub fn extension(self) -> &'static str {
+        match self {
+            ImageFormat::Jpeg => "jpg",
+            ImageFormat::Png => "png",
+        }
+    }
+}
+
+/// A camera that looks down on the ground.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraSpec {
+    pub distance_mm: Distribution,
+    pub vertical_fov_deg: Distribution,
+    /// Angle between the line of sight and straight down.
+    pub tilt_deg: Distribution,
+    pub roll_deg: Distribution,
+    /// Where on the ground it looks, from the origin, along each axis.
+    pub offset_mm: Distribution,
+}
+
+/// A key light and the light from everywhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightSpec {
+    pub intensity: Distribution,
+    /// Correlated colour temperature in kelvin; 6,600 is white.
+    pub kelvin: Distribution,
+    pub elevation_deg: Distribution,
+    pub azimuth_deg: Distribution,
+    /// Half-width of the blur of shadow edges on the ground.
+    pub softness_mm: Distribution,
+    pub ambient: Distribution,
+}
+
+/// What lens and sensor add.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorSpec {
+    /// Standard deviation of noise, of full scale.
+    pub noise: Distribution,
+    pub blur_px: Distribution,
+    /// Loss of light in the corners, in 0..=1.
+    pub vignetting: Distribution,
+}
+
+/// The ground that objects lie on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroundSpec {
+    pub paints: Vec<Paint>,
+    pub texture_strength: Distribution,
+    pub texture_scale_mm: Distribution,
+    pub roughness: Distribution,
+}
+
+/// A set of unlabelled things.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dressing {
+    pub weight: f64,
+    #[serde(default)]
+    pub parts: Vec<Part>,
+}
+
+/// One unlabelled thing at a fixed place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    pub shape: Shape,
+    /// Centre of its footprint, and its height above the ground.
+    pub position_mm: [f64; 3],
+    /// Standard deviation of its place along x and y.
+    #[serde(default)]
+    pub jitter_mm: f64,
+    pub colour: Colour,
+    #[serde(default = "matt")]
+    pub roughness: f64,
+}
+
+fn matt() -> f64 {
+    0.7
+}
+
+/// How many objects lie where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacementSpec {
+    /// Number of objects, rounded to the nearest whole number.
+    pub count: Distribution,
+    /// Size of the rectangle around the origin in which they lie.
+    pub area_mm: [f64; 2],
+    /// Probability that an object lies close to an earlier one.
+    #[serde(default)]
+    pub clustering: f64,
+    /// Probability that all objects of an image are of one family and paint.
+    #[serde(default)]
+    pub same_kind: f64,
+}
+
+/// A family of objects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    pub name: String,
+    pub class: Class,
+    #[serde(default = "one")]
+    pub weight: f64,
+    pub shape: Shape,
+    /// Factor on the whole shape.
+    #[serde(default = "unit")]
+    pub scale: Distribution,
+    pub paints: Vec<Paint>,
+    pub roughness: Distribution,
+    /// Strength of the clear coat's reflection, in 0..=1.
+    pub gloss: Distribution,
+    /// How much of the second colour streaks through, in 0..=1.
+    #[serde(default = "none")]
+    pub marbling: Distribution,
+    /// How much the ground shines through, in 0..=1.
+    #[serde(default = "none")]
+    pub translucency: Distribution,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn unit() -> Distribution {
+    Distribution::Constant(1.0)
+}
+
+fn none() -> Distribution {
+    Distribution::Constant(0.0)
+}
+
+/// What class an object has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// `one` to `six`, by the face of a die that lies uppermost.
+    UpperFace,
+    Fixed(String),
+    /// A distractor.
+    Unlabelled,
+}
+
+/// A shape; sizes are full extents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Shape {
+    /// A cube with pips.
+    Die {
+        size_mm: f64,
+        /// Radius of edges over half the size.
+        rounding: f64,
+        /// Radius of pips over half the size.
+        pip_radius: f64,
+    },
+    Box {
+        size_mm: [f64; 3],
+        rounding_mm: f64,
+    },
+    Sphere {
+        diameter_mm: f64,
+    },
+    /// Lies on its side.
+    Capsule {
+        length_mm: f64,
+        diameter_mm: f64,
+    },
+    /// Stands upright.
+    Cylinder {
+        diameter_mm: f64,
+        height_mm: f64,
+        rounding_mm: f64,
+    },
+}
+
+/// Colours that go together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paint {
+    #[serde(default = "one")]
+    pub weight: f64,
+    pub body: Colour,
+    /// The colour of marbling streaks.
+    #[serde(default)]
+    pub second: Option<Colour>,
+    #[serde(default)]
+    pub pips: Option<Colour>,
+}
+
+/// An sRGB colour, written `"#rrggbb"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Colour(pub [u8; 3]);
+
+impl Colour {
+    /// Linear light, each channel in 0..=1 (IEC 61966-2-1).
+    pub fn linear_rgb(self) -> [f32; 3] {
+        self.0.map(|value| {
+            let value = f32::from(value) / 255.0;
+            if value <= 0.04045 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        })
+    }
+}
+
+impl TryFrom<String> for Colour {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fail = || format!("`{text}` is not a colour: write \"#rrggbb\", with quotes");
+        let digits = text.strip_prefix('#').ok_or_else(fail)?;
+        if digits.len() != 6 || !digits.is_ascii() {
+            return Err(fail());
+        }
+        let value = u32::from_str_radix(digits, 16).map_err(|_| fail())?;
+        let [_, red, green, blue] = value.to_be_bytes();
+        Ok(Colour([red, green, blue]))
+    }
+}
+
+impl From<Colour> for String {
+    fn from(colour: Colour) -> Self {
+        let [red, green, blue] = colour.0;
+        format!("#{red:02x}{green:02x}{blue:02x}")
+    }
+}
+
+/// Which objects get a box: those that show at least this much inside the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelRule {
+    pub min_visible_px: u32,
+    /// Visible pixels over those that it would cover inside the image if nothing hid it.
+    pub min_visible_fraction: f64,
+}
+
+impl Default for LabelRule {
+    fn default() -> Self {
+        LabelRule {
+            min_visible_px: 16,
+            min_visible_fraction: 0.2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_read_and_linearised() {
+        let colour = Colour::try_from("#ff8000".to_owned()).unwrap();
+        assert_eq!(String::from(colour), "#ff8000");
+        let [red, green, blue] = colour.linear_rgb();
+        assert!(red == 1.0 && blue == 0.0 && (green - 0.21586).abs() < 1e-4);
+        for wrong in ["ff8000", "#ff80", "#gg8000", "#é8000"] {
+            assert!(Colour::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+}
