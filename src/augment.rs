@@ -27,3 +27,10 @@ pub enum AugmentError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
 }
+
+impl AugmentError {
+    /// Whether the user can mend it by other input, rather than a failure on the way.
+    pub fn is_mistake(&self) -> bool {
+        matches!(self, AugmentError::Dataset(error) if error.is_mistake())
+    }
+}

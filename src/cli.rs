@@ -17,9 +17,12 @@ mod train;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::augment::AugmentError;
 use crate::dataset::DatasetError;
 use crate::detector::DetectorError;
 use crate::experiment::ExperimentError;
+use crate::generate::GenerateError;
+use crate::mix::MixError;
 use crate::spec::{Override, SpecError};
 
 /// Measures how much synthetic data a detector should be trained on, and where more
@@ -129,14 +132,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 .downcast_ref::<DetectorError>()
                 .is_some_and(DetectorError::is_users_mistake)
             || cause
-                .downcast_ref::<crate::mix::MixError>()
-                .is_some_and(crate::mix::MixError::is_mistake)
+                .downcast_ref::<MixError>()
+                .is_some_and(MixError::is_mistake)
             || cause
                 .downcast_ref::<DatasetError>()
-                .is_some_and(|error| !matches!(error, DatasetError::Write { .. }))
+                .is_some_and(DatasetError::is_mistake)
             || cause
                 .downcast_ref::<ExperimentError>()
                 .is_some_and(ExperimentError::is_mistake)
+            || cause
+                .downcast_ref::<GenerateError>()
+                .is_some_and(GenerateError::is_mistake)
+            || cause
+                .downcast_ref::<AugmentError>()
+                .is_some_and(AugmentError::is_mistake)
     });
     if is_mistake { 2 } else { 1 }
 }

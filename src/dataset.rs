@@ -127,6 +127,13 @@ pub enum DatasetError {
     Spec(#[from] SpecError),
 }
 
+impl DatasetError {
+    /// Whether the user can mend it by other input, rather than a failure on the way.
+    pub fn is_mistake(&self) -> bool {
+        !matches!(self, DatasetError::Write { .. })
+    }
+}
+
 impl Dataset {
     /// Reads the data set in a folder, whatever its format.
     ///

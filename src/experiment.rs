@@ -80,7 +80,7 @@ impl ExperimentError {
     /// Whether the user can mend it by other input, rather than a failure on the way.
     pub fn is_mistake(&self) -> bool {
         if let ExperimentError::Dataset(error) = self {
-            return !matches!(error, DatasetError::Write { .. });
+            return error.is_mistake();
         }
         matches!(
             self,

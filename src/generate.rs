@@ -31,6 +31,13 @@ pub enum GenerateError {
     Encode { name: String, message: String },
 }
 
+impl GenerateError {
+    /// Whether the user can mend it by other input, rather than a failure on the way.
+    pub fn is_mistake(&self) -> bool {
+        matches!(self, GenerateError::Dataset(error) if error.is_mistake())
+    }
+}
+
 /// Which files are written beside the images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Sidecars {

@@ -6,9 +6,11 @@ use clap::Args;
 
 use super::Common;
 use super::progress::Progress;
+use super::score::print_evaluation;
 use super::train::{training_part, use_threads};
 use crate::dataset::{Dataset, Split, write_atomically};
 use crate::detector::Detector;
+use crate::evaluation::evaluate;
 
 /// Arguments of `admix eval`.
 #[derive(Debug, Args)]
@@ -52,16 +54,5 @@ pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join("detections.json");
     write_atomically(&path, &serde_json::to_vec(&detections)?)?;
-    print_metrics(&args, &dataset, &detections)
-}
-
-/// Prints the COCO metrics of the detections.
-fn print_metrics(
-    args: &EvalArgs,
-    dataset: &Dataset,
-    detections: &[crate::annotation::Detection],
-) -> anyhow::Result<()> {
-    let _ = (args, dataset);
-    println!("{} detections", detections.len());
-    Ok(())
+    print_evaluation(&evaluate(&dataset, &detections)?, args.common.json)
 }

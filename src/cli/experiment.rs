@@ -1,16 +1,21 @@
 //! `admix experiment`: the grid of ratios and seeds, and its report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Common;
 use super::progress::Progress;
 use super::report::print_report;
 use super::train::use_threads;
-use super::{Common, UserMistake};
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress, write_report,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress,
+    write_report,
 };
+use crate::generate::{self, Sidecars};
+use crate::render::GpuContext;
+use crate::scene::ScenePlan;
+use crate::seed::PlanHash;
 
 /// Arguments of `admix experiment`.
 #[derive(Debug, Args)]
@@ -40,7 +45,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     }
     use_threads(&args.common);
     let observer = Progress::new(false);
-    let pool = synthetic_pool(&plan, &args.out)?;
+    let pool = synthetic_pool(&plan, &args, &observer)?;
     let sources = Sources::open(&plan, &pool)?;
     let executor = DetectorExecutor::new(sources, plan.train.clone());
     crate::experiment::run(&plan, &args.out, &executor, &observer)?;
@@ -48,16 +53,35 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     print_report(&files, args.common.json)
 }
 
-/// The folder of the synthetic images; those of a scene are rendered first.
-fn synthetic_pool(plan: &ExperimentPlan, _out: &Path) -> anyhow::Result<PathBuf> {
-    match &plan.synthetic {
-        SyntheticSource::Dataset(path) => Ok(path.clone()),
-        SyntheticSource::Scene(scene) => Err(UserMistake(format!(
-            "{}: rendering a scene within an experiment is not connected; run `admix generate` and set synthetic={{dataset: DIR}}",
-            scene.file.display()
-        ))
-        .into()),
-    }
+/// The folder of the synthetic images; those of a scene are rendered first, into
+/// `OUT/pools/`, where a second run finds them.
+fn synthetic_pool(
+    plan: &ExperimentPlan,
+    args: &ExperimentArgs,
+    observer: &Progress,
+) -> anyhow::Result<PathBuf> {
+    let scene = match &plan.synthetic {
+        SyntheticSource::Dataset(path) => return Ok(path.clone()),
+        SyntheticSource::Scene(scene) => scene,
+    };
+    let scene_plan = ScenePlan::load(&scene.file, &[])?;
+    let count = scene.images.unwrap_or_else(|| plan.synthetic_needed());
+    let hash = PlanHash::of(&scene_plan);
+    let name = format!("{}-{count}", &hash.as_str()[..12]);
+    let folder = args.out.join("pools");
+    std::fs::create_dir_all(&folder)?;
+    let out = folder.join(name);
+    generate::generate(
+        &scene_plan,
+        count as u64,
+        args.common.seed,
+        &out,
+        args.common.jobs(),
+        Sidecars::default(),
+        &GpuContext::new()?,
+        observer,
+    )?;
+    Ok(out)
 }
 
 fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()> {

@@ -70,13 +70,16 @@ pub(super) fn run(args: ScoreArgs) -> anyhow::Result<()> {
             evaluation.ignored_detections
         );
     }
-    if args.common.json {
-        println!(
-            "{}",
-            serde_json::to_string(&evaluation).context("metrics as JSON")?
-        );
+    print_evaluation(&evaluation, args.common.json)
+}
+
+/// Prints metrics as a table, or as one JSON object.
+pub(super) fn print_evaluation(evaluation: &Evaluation, json: bool) -> anyhow::Result<()> {
+    if json {
+        let text = serde_json::to_string(evaluation).context("metrics as JSON")?;
+        println!("{text}");
     } else {
-        print(&evaluation);
+        print(evaluation);
     }
     Ok(())
 }

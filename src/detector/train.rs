@@ -318,11 +318,12 @@ fn run(
             take_step(plan, state, &batch, &mut meter)?;
             observer.advance(1);
             let is_last = state.step == plan.steps;
-            if state.step % plan.log_every == 0 || is_last {
+            if state.step.is_multiple_of(plan.log_every) || is_last {
                 let line = meter.line(plan, batcher, state.step, observer);
                 state.log.push(line);
             }
-            let is_due = plan.checkpoint_every > 0 && state.step % plan.checkpoint_every == 0;
+            let is_due =
+                plan.checkpoint_every > 0 && state.step.is_multiple_of(plan.checkpoint_every);
             if is_due && !is_last {
                 // A line begun before the checkpoint would differ after resuming.
                 checkpoint::save(out, &config.run, state)?;

@@ -496,7 +496,7 @@ synthetic: {dataset: data/synthetic}
 arms:
   substitution: {total: 100, shares: [0.5, 0.25, 1]}
   addition: {real: 100, multiples: [0, 1, 2]}
-train: {settings: {steps: 10}}
+train: {settings: {steps: 10, warmup_steps: 2}}
 ";
 
     pub(in crate::experiment) fn plan() -> ExperimentPlan {
