@@ -159,7 +159,8 @@ pub(super) fn save(folder: &Path, run: &PlanHash, state: &TrainState) -> Result<
     remove_folder(&old)?;
     std::fs::create_dir_all(&partial).map_err(io)?;
     let model = state.model.valid();
-    let average = model.clone().with_values(state.average.clone());
+    // A clone would share its running statistics with the model and overwrite them.
+    let average = state.model.valid().with_values(state.average.clone());
     for (name, module) in [("model", model), ("average", average)] {
         let path = partial.join(format!("{name}.bpk"));
         module
@@ -208,14 +209,17 @@ pub(super) fn resume(
             .map_err(|error| unusable(&path, error))
     };
     let model = load("model")?;
-    let average = load("average")?.values();
     let path: PathBuf = place.join("optimizer.bpk");
     let optimizer = make_optimizer(&model)
         .load(&path)
         .map_err(|error| unusable(&path, error))?;
+    // `train` gives the model running statistics of its own, before the average is
+    // loaded into those that clones share.
+    let model = model.train();
+    let average = load("average")?.values();
     Ok(Some(TrainState {
         step: progress.step,
-        model: model.train(),
+        model,
         optimizer,
         average,
         log: progress.log,
