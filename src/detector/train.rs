@@ -325,7 +325,6 @@ fn run(
             let is_due =
                 plan.checkpoint_every > 0 && state.step.is_multiple_of(plan.checkpoint_every);
             if is_due && !is_last {
-                // A line begun before the checkpoint would differ after resuming.
                 checkpoint::save(out, &config.run, state)?;
                 checkpoint::write_log(out, &state.log)?;
             }
