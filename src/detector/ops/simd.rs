@@ -44,6 +44,10 @@ pub enum Level {
 /// The widest instruction set of this machine. The standard library caches the answer.
 #[inline]
 pub fn level() -> Level {
+    #[cfg(test)]
+    if tests::BASELINE.get() {
+        return Level::Baseline;
+    }
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")
@@ -97,3 +101,42 @@ macro_rules! multiversion {
     };
 }
 pub(super) use multiversion;
+
+#[cfg(test)]
+mod tests {
+    use crate::detector::ops::depthwise::{Line, filter_gradient_line, forward_line};
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Makes `level` answer with the baseline on this thread.
+        pub static BASELINE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    #[test]
+    fn widest_instruction_set_agrees_with_the_baseline() {
+        let line = Line {
+            width: 7,
+            out_width: 7,
+            channels: 27,
+            stride: 1,
+        };
+        let numbers: Vec<f32> = (0..7 * 27 * 3)
+            .map(|i| (i % 17) as f32 * 0.1 - 0.8)
+            .collect();
+        let rows: [&[f32]; 3] = std::array::from_fn(|row| &numbers[row * 189..][..189]);
+        let run = || {
+            let (mut out, mut taps) = (vec![0.0; 189], vec![0.0; 9 * 27]);
+            forward_line(line, rows, &numbers[5..][..9 * 27], &mut out);
+            filter_gradient_line(line, rows, &out, &mut taps);
+            out.extend(taps);
+            out
+        };
+        let widest = run();
+        BASELINE.set(true);
+        let baseline = run();
+        BASELINE.set(false);
+        for (wide, plain) in widest.iter().zip(&baseline) {
+            assert!((wide - plain).abs() <= 1e-4 * plain.abs().max(1.0));
+        }
+    }
+}
