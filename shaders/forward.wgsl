@@ -65,17 +65,17 @@ fn lit(world: vec3<f32>, normal: vec3<f32>) -> f32 {
     return sum / 12.0;
 }
 
-// How much of the sky other objects leave, each taken as the sphere of its volume.
+// How much of the sky other objects leave, each taken as a sphere of its least extent.
 fn open_sky(world: vec3<f32>, normal: vec3<f32>, own: u32) -> f32 {
     var open = 1.0;
     for (var index = 0u; index < u32(scene.ambient.w); index++) {
         let half = objects[index].half_extents.xyz;
-        let radius = pow(half.x * half.y * half.z, 1.0 / 3.0) * 1.2;
+        let radius = min(half.x, min(half.y, half.z)) * 1.2;
         let to = objects[index].world_from_local[3].xyz - world;
         let squared = dot(to, to);
         if index != own && squared < 36.0 * radius * radius {
             let facing = max(dot(normal, to) * inverseSqrt(squared), 0.0);
-            open *= 1.0 - 0.9 * facing * min(radius * radius / squared, 1.0);
+            open *= 1.0 - 0.65 * facing * min(radius * radius / squared, 1.0);
         }
     }
     return open;
