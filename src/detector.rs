@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use checkpoint::LogLine;
 pub use batch::BatchComposition;
+pub use checkpoint::LogLine;
 pub use config::{
     AssignmentSpec, AugmentationSpec, BoxLoss, InputSize, LossSpec, ObjectnessLoss, OptimizerSpec,
     PredictionSpec, TrainPlan, TrainSpec, class_agnostic,
@@ -45,7 +45,9 @@ pub enum DetectorError {
     NoImages { root: PathBuf },
     #[error("the training set {path} has {images} images but no boxes to learn from; label some objects or choose another set", path = root.display())]
     NoBoxes { root: PathBuf, images: usize },
-    #[error("the loss became {loss} at step {step}; lower optimizer.learning_rate or lengthen warmup_steps")]
+    #[error(
+        "the loss became {loss} at step {step}; lower optimizer.learning_rate or lengthen warmup_steps"
+    )]
     Diverged { step: u64, loss: f32 },
     #[error("{path} holds another training (a different plan, data set or seed); choose another folder or remove it", path = path.display())]
     Occupied { path: PathBuf },

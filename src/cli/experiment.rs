@@ -9,7 +9,8 @@ use super::report::print_report;
 use super::train::use_threads;
 use super::{Common, UserMistake};
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress, write_report,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress,
+    write_report,
 };
 
 /// Arguments of `admix experiment`.

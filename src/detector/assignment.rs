@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn neighbours_that_share_a_cell_each_keep_one() {
-        let targets: Vec<Target> = (0..5).map(|i| target(55.0 + 0.5 * f64::from(i), 40.0)).collect();
+        let targets: Vec<Target> = (0..5)
+            .map(|i| target(55.0 + 0.5 * f64::from(i), 40.0))
+            .collect();
         let spec = AssignmentSpec::default();
         let assignment = assign(&targets, &[], GRID, &spec);
         for index in 0..targets.len() {

@@ -76,7 +76,12 @@ pub(super) struct Batcher<'a> {
 }
 
 impl<'a> Batcher<'a> {
-    pub fn new(plan: &'a TrainPlan, images: &'a [StoredImage], classes: usize, key: SeedKey) -> Self {
+    pub fn new(
+        plan: &'a TrainPlan,
+        images: &'a [StoredImage],
+        classes: usize,
+        key: SeedKey,
+    ) -> Self {
         let (real, synthetic) = (0..images.len()).partition(|&index| images[index].is_real);
         Batcher {
             plan,
@@ -104,7 +109,12 @@ impl<'a> Batcher<'a> {
         let synthetic_before = step * composition.batch_size - real_before;
         let synthetic = composition.batch_size - real;
         let mut members = self.drawn("real order", &self.real, real_before, real);
-        members.extend(self.drawn("synthetic order", &self.synthetic, synthetic_before, synthetic));
+        members.extend(self.drawn(
+            "synthetic order",
+            &self.synthetic,
+            synthetic_before,
+            synthetic,
+        ));
         members
     }
 
@@ -143,7 +153,11 @@ impl<'a> Batcher<'a> {
             let view = View::draw(&self.plan.augmentation, &mut generator);
             view.render(image, input, pixels);
             let objects = view.targets(image, input);
-            let crowds = image.crowds.iter().map(|b| view.moved(b, input)).collect::<Vec<_>>();
+            let crowds = image
+                .crowds
+                .iter()
+                .map(|b| view.moved(b, input))
+                .collect::<Vec<_>>();
             self.add_targets(&mut targets, slot, &objects, &crowds, grid);
         }
         Batch {
@@ -183,7 +197,9 @@ impl<'a> Batcher<'a> {
                 ]
                 .map(|value| (value / stride) as f32),
             );
-            batch.classes.extend((0..logits).map(|index| f32::from(index == *class)));
+            batch
+                .classes
+                .extend((0..logits).map(|index| f32::from(index == *class)));
         }
     }
 }
@@ -214,9 +230,8 @@ impl View {
     };
 
     fn draw(spec: &AugmentationSpec, generator: &mut Generator) -> Self {
-        let shift = |generator: &mut Generator| {
-            spec.translate * (2.0 * generator.random::<f64>() - 1.0)
-        };
+        let shift =
+            |generator: &mut Generator| spec.translate * (2.0 * generator.random::<f64>() - 1.0);
         View {
             flip_x: generator.random::<f64>() < spec.flip_horizontal,
             flip_y: generator.random::<f64>() < spec.flip_vertical,
@@ -244,8 +259,14 @@ impl View {
 
     fn moved(&self, b: &BoundingBox, input: InputSize) -> BoundingBox {
         let (width, height) = (input.width as f64, input.height as f64);
-        let (x0, x1) = (self.forward(0, b.x, width), self.forward(0, b.right(), width));
-        let (y0, y1) = (self.forward(1, b.y, height), self.forward(1, b.bottom(), height));
+        let (x0, x1) = (
+            self.forward(0, b.x, width),
+            self.forward(0, b.right(), width),
+        );
+        let (y0, y1) = (
+            self.forward(1, b.y, height),
+            self.forward(1, b.bottom(), height),
+        );
         BoundingBox::from_corners(x0.min(x1), y0.min(y1), x0.max(x1), y0.max(y1))
     }
 
@@ -279,9 +300,8 @@ impl View {
                 };
                 let mut rgb = [0.0f32; 3];
                 for (channel, value) in rgb.iter_mut().enumerate() {
-                    let at = |y: usize, x: usize| {
-                        f32::from(image.pixels[y * line + x * 3 + channel])
-                    };
+                    let at =
+                        |y: usize, x: usize| f32::from(image.pixels[y * line + x * 3 + channel]);
                     let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
                     let above = mix(at(row.0, column.0), at(row.0, column.1), column.2);
                     let below = mix(at(row.1, column.0), at(row.1, column.1), column.2);
@@ -385,7 +405,10 @@ mod tests {
         let mut times = vec![0; images.len()];
         for step in 0..11 {
             let members = batcher.members(step);
-            let real = members.iter().filter(|&&index| images[index].is_real).count();
+            let real = members
+                .iter()
+                .filter(|&&index| images[index].is_real)
+                .count();
             assert_eq!(members.len(), 4);
             assert!((1..=2).contains(&real), "4 x 3/11 is 1.09, got {real}");
             assert_eq!(real as u64, batcher.composition().real_in(step));
@@ -419,19 +442,33 @@ mod tests {
                 ..View::draw(&spec, &mut generator)
             };
             view.render(&image, INPUT, &mut pixels);
-            let red = |x: usize, y: usize| pixels[(y * 64 + x) * 3] > 0.0
-                && pixels[(y * 64 + x) * 3 + 1] < -1.0;
+            let red = |x: usize, y: usize| {
+                pixels[(y * 64 + x) * 3] > 0.0 && pixels[(y * 64 + x) * 3 + 1] < -1.0
+            };
             let mut bounds = [64usize, 64, 0, 0];
             for (x, y) in (0..64).flat_map(|y| (0..64).map(move |x| (x, y))) {
                 if red(x, y) {
-                    bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x + 1), bounds[3].max(y + 1)];
+                    bounds = [
+                        bounds[0].min(x),
+                        bounds[1].min(y),
+                        bounds[2].max(x + 1),
+                        bounds[3].max(y + 1),
+                    ];
                 }
             }
             let [left, top, right, bottom] = bounds.map(|value| value as f64);
             for target in view.targets(&image, INPUT) {
                 let b = target.bbox;
-                let errors = [b.x - left, b.y - top, b.right() - right, b.bottom() - bottom];
-                assert!(errors.iter().all(|e| e.abs() <= 1.0), "{view:?}: {b:?} {bounds:?}");
+                let errors = [
+                    b.x - left,
+                    b.y - top,
+                    b.right() - right,
+                    b.bottom() - bottom,
+                ];
+                assert!(
+                    errors.iter().all(|e| e.abs() <= 1.0),
+                    "{view:?}: {b:?} {bounds:?}"
+                );
                 seen += 1;
             }
         }
@@ -442,7 +479,11 @@ mod tests {
     fn the_plain_view_changes_no_pixel() {
         let image = image(true);
         let out = plain_input(image.letterbox, image.pixels.clone(), INPUT);
-        let wanted: Vec<f32> = image.pixels.iter().map(|&v| normalised(f32::from(v))).collect();
+        let wanted: Vec<f32> = image
+            .pixels
+            .iter()
+            .map(|&v| normalised(f32::from(v)))
+            .collect();
         assert_eq!(out, wanted);
     }
 }

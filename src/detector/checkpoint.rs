@@ -129,7 +129,9 @@ pub(super) fn save_weights(folder: &Path, model: &Model) -> Result<(), DetectorE
     model
         .save_into(&mut store)
         .map_err(|error| unwritable(&path, error))?;
-    let bytes = store.get_bytes().map_err(|error| unwritable(&path, error))?;
+    let bytes = store
+        .get_bytes()
+        .map_err(|error| unwritable(&path, error))?;
     Ok(write_atomically(&path, &bytes)?)
 }
 

@@ -208,7 +208,8 @@ pub struct AugmentationSpec {
 
 impl Default for AugmentationSpec {
     fn default() -> Self {
-        let interval = |low, high| Interval::new(low, high).expect("the default bounds are ordered");
+        let interval =
+            |low, high| Interval::new(low, high).expect("the default bounds are ordered");
         AugmentationSpec {
             flip_horizontal: 0.5,
             flip_vertical: 0.0,
@@ -275,7 +276,11 @@ impl TrainSpec {
             ("input.width", self.input.width),
         ] {
             let ok = side.is_multiple_of(MAX_STRIDE) && (MAX_STRIDE..=4096).contains(&side);
-            problems.require(ok, key, format!("{side} is not a multiple of 32 in 32..=4096"));
+            problems.require(
+                ok,
+                key,
+                format!("{side} is not a multiple of 32 in 32..=4096"),
+            );
         }
         let stride = self.output_stride;
         problems.require(
@@ -283,7 +288,10 @@ impl TrainSpec {
             "output_stride",
             format!("{stride} is neither 16 nor 32"),
         );
-        let named = self.class_agnostic.as_ref().is_none_or(|name| !name.is_empty());
+        let named = self
+            .class_agnostic
+            .as_ref()
+            .is_none_or(|name| !name.is_empty());
         problems.require(named, "class_agnostic", "the name is empty");
         for (key, count, most) in [
             ("head_channels", self.head_channels as u64, 1024),
@@ -319,10 +327,25 @@ impl TrainSpec {
         };
         check("width_multiplier", self.width_multiplier, 0.1, 2.0);
         check("weight_averaging", self.weight_averaging, 0.0, 0.99999);
-        check("assignment.radius_cells", self.assignment.radius_cells, 0.0, 3.0);
-        check("prediction.score_threshold", self.prediction.score_threshold, 0.0, 1.0);
+        check(
+            "assignment.radius_cells",
+            self.assignment.radius_cells,
+            0.0,
+            3.0,
+        );
+        check(
+            "prediction.score_threshold",
+            self.prediction.score_threshold,
+            0.0,
+            1.0,
+        );
         check("prediction.nms_iou", self.prediction.nms_iou, 0.0, 1.0);
-        check("loss.objectness_weight", self.loss.objectness_weight, 0.0, 1e4);
+        check(
+            "loss.objectness_weight",
+            self.loss.objectness_weight,
+            0.0,
+            1e4,
+        );
         check("loss.box_weight", self.loss.box_weight, 0.0, 1e4);
         check("loss.class_weight", self.loss.class_weight, 0.0, 1e4);
         match self.loss.objectness {
@@ -331,7 +354,12 @@ impl TrainSpec {
                 check("loss.objectness.focal.gamma", gamma, 0.0, 10.0);
             }
             ObjectnessLoss::Bce { positive_weight } => {
-                check("loss.objectness.bce.positive_weight", positive_weight, 0.0, 1e4);
+                check(
+                    "loss.objectness.bce.positive_weight",
+                    positive_weight,
+                    0.0,
+                    1e4,
+                );
             }
         }
         match self.optimizer {
@@ -353,8 +381,18 @@ impl TrainSpec {
             }
         }
         let augmentation = &self.augmentation;
-        check("augmentation.flip_horizontal", augmentation.flip_horizontal, 0.0, 1.0);
-        check("augmentation.flip_vertical", augmentation.flip_vertical, 0.0, 1.0);
+        check(
+            "augmentation.flip_horizontal",
+            augmentation.flip_horizontal,
+            0.0,
+            1.0,
+        );
+        check(
+            "augmentation.flip_vertical",
+            augmentation.flip_vertical,
+            0.0,
+            1.0,
+        );
         check("augmentation.translate", augmentation.translate, 0.0, 0.5);
         for (key, interval, low) in [
             ("augmentation.brightness", augmentation.brightness, 0.0),
@@ -400,7 +438,8 @@ mod tests {
     fn the_preset_is_the_default() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/train.yaml");
         let preset: TrainSpec = spec::load(&path, &[]).unwrap();
-        let json = |spec: TrainSpec| serde_json::to_string(&spec.into_plan(&path).unwrap()).unwrap();
+        let json =
+            |spec: TrainSpec| serde_json::to_string(&spec.into_plan(&path).unwrap()).unwrap();
         assert_eq!(json(preset), json(TrainSpec::default()));
     }
 

@@ -5,10 +5,10 @@ use fast_image_resize::{PixelType, Resizer};
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::DetectorError;
 use super::assignment::Target;
 use super::config::InputSize;
 use super::letterbox::Letterbox;
-use super::DetectorError;
 use crate::annotation::{BoundingBox, Category};
 use crate::dataset::{Dataset, DatasetError, Sample, read_image};
 use crate::observer::Observer;

@@ -69,9 +69,16 @@ mod tests {
             let letterbox = Letterbox::fit(width, height, input);
             let whole = BoundingBox::from([0.0, 0.0, f64::from(width), f64::from(height)]);
             let inside = letterbox.to_input(&whole);
-            assert!(inside.x >= 0.0 && inside.right() <= 320.0 + 1e-9, "{inside:?}");
-            assert!(inside.y >= 0.0 && inside.bottom() <= 192.0 + 1e-9, "{inside:?}");
-            let touches = (inside.width - 320.0).abs() < 1e-9 || (inside.height - 192.0).abs() < 1e-9;
+            assert!(
+                inside.x >= 0.0 && inside.right() <= 320.0 + 1e-9,
+                "{inside:?}"
+            );
+            assert!(
+                inside.y >= 0.0 && inside.bottom() <= 192.0 + 1e-9,
+                "{inside:?}"
+            );
+            let touches =
+                (inside.width - 320.0).abs() < 1e-9 || (inside.height - 192.0).abs() < 1e-9;
             assert!(touches, "{inside:?} fills one side");
             let b = BoundingBox::from([0.1, 0.2, 0.5, 0.7]);
             let back: [f64; 4] = letterbox.to_image(&letterbox.to_input(&b)).into();

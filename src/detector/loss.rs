@@ -45,8 +45,7 @@ pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -
     let logits = output.clone().slice([0..cells, 0..1]).reshape([cells]);
     let wanted = vector(&targets.objectness, &device);
     let weight = vector(&targets.weight, &device);
-    let objectness =
-        (objectness_loss(logits, wanted, spec.objectness) * weight).sum() * scale;
+    let objectness = (objectness_loss(logits, wanted, spec.objectness) * weight).sum() * scale;
     let zero = || Tensor::<1>::zeros([1], &device);
     let (mut bounding_box, mut class) = (zero(), zero());
     if count > 0 {
@@ -139,7 +138,9 @@ fn box_loss(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Tensor<1>
     let mut hull = Vec::new();
     for axis in 0..2 {
         let ((a0, a1), (b0, b1)) = (sides(&predicted, axis), sides(&wanted, axis));
-        overlap.push((a1.clone().min_pair(b1.clone()) - a0.clone().max_pair(b0.clone())).clamp_min(0.0));
+        overlap.push(
+            (a1.clone().min_pair(b1.clone()) - a0.clone().max_pair(b0.clone())).clamp_min(0.0),
+        );
         hull.push(a1.max_pair(b1) - a0.min_pair(b0));
     }
     let intersection = overlap[0].clone() * overlap[1].clone();
@@ -196,7 +197,10 @@ mod tests {
         close(measure(a, b, BoxLoss::Ciou), 1.0 / 7.0 - 2.0 / 18.0);
         // Apart: union 2, hull 3.
         let far = [2.0, 0.0, 3.0, 1.0];
-        close(measure([0.0, 0.0, 1.0, 1.0], far, BoxLoss::Giou), -1.0 / 3.0);
+        close(
+            measure([0.0, 0.0, 1.0, 1.0], far, BoxLoss::Giou),
+            -1.0 / 3.0,
+        );
         close(measure(a, a, BoxLoss::Giou), 1.0);
         // 2x1 within 2x2: v = 4/pi^2 (atan 1 - atan 2)^2 = 0.041958, alpha = v / (0.5 + v).
         let v = 4.0 / std::f64::consts::PI.powi(2) * (1f64.atan() - 2f64.atan()).powi(2);
@@ -225,9 +229,26 @@ mod tests {
         let (output, targets) = example();
         let device = Device::flex().autodiff();
         for (objectness, box_kind) in [
-            (ObjectnessLoss::Focal { alpha: 0.3, gamma: 2.0 }, BoxLoss::Giou),
-            (ObjectnessLoss::Focal { alpha: 0.3, gamma: 1.5 }, BoxLoss::Diou),
-            (ObjectnessLoss::Bce { positive_weight: 3.0 }, BoxLoss::Giou),
+            (
+                ObjectnessLoss::Focal {
+                    alpha: 0.3,
+                    gamma: 2.0,
+                },
+                BoxLoss::Giou,
+            ),
+            (
+                ObjectnessLoss::Focal {
+                    alpha: 0.3,
+                    gamma: 1.5,
+                },
+                BoxLoss::Diou,
+            ),
+            (
+                ObjectnessLoss::Bce {
+                    positive_weight: 3.0,
+                },
+                BoxLoss::Giou,
+            ),
         ] {
             let spec = LossSpec {
                 objectness,
@@ -265,7 +286,11 @@ mod tests {
         targets.positives.clear();
         targets.boxes.clear();
         targets.classes.clear();
-        let terms = loss(matrix(&output, 7, &Device::flex()), &targets, &LossSpec::default());
+        let terms = loss(
+            matrix(&output, 7, &Device::flex()),
+            &targets,
+            &LossSpec::default(),
+        );
         assert!(terms.total.into_scalar::<f32>() > 0.0);
         assert_eq!(terms.bounding_box.into_scalar::<f32>(), 0.0);
     }

@@ -70,10 +70,7 @@ mod tests {
     #[test]
     fn doubling_repeats_each_cell_in_a_square() {
         let values: Vec<f32> = (0..8).map(|v| v as f32).collect();
-        let x = Tensor::<4>::from_data(
-            TensorData::new(values, [1, 2, 2, 2]),
-            &Device::flex(),
-        );
+        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 2, 2, 2]), &Device::flex());
         let y: Vec<f32> = doubled(x).into_data().try_to_vec().unwrap();
         let first_channel: Vec<f32> = y.iter().step_by(2).copied().collect();
         let expected = [

@@ -54,8 +54,7 @@ impl Detector {
             path: folder.to_owned(),
             message: message.to_owned(),
         };
-        let config =
-            ModelConfig::read(folder)?.ok_or_else(|| fail("there is no config.json"))?;
+        let config = ModelConfig::read(folder)?.ok_or_else(|| fail("there is no config.json"))?;
         if !folder.join(checkpoint::MODEL_FILE).is_file() {
             return Err(fail("its training has not finished"));
         }
@@ -142,9 +141,7 @@ impl Detector {
             })?;
         let found = self.detect(vec![input]).into_iter().flatten();
         let clipped = found.filter_map(|found| {
-            let bbox = found
-                .bbox
-                .clipped_to(f64::from(width), f64::from(height))?;
+            let bbox = found.bbox.clipped_to(f64::from(width), f64::from(height))?;
             Some(ScoredBox { bbox, ..found })
         });
         Ok(clipped.collect())
@@ -153,7 +150,11 @@ impl Detector {
     fn category_ids(&self, dataset: &Dataset) -> Result<Vec<Option<u32>>, DetectorError> {
         let id = |name: &String| {
             let same = |category: &&crate::annotation::Category| category.name == *name;
-            dataset.categories.iter().find(same).map(|category| category.id)
+            dataset
+                .categories
+                .iter()
+                .find(same)
+                .map(|category| category.id)
         };
         let ids: Vec<Option<u32>> = self.config.classes.iter().map(id).collect();
         if ids.iter().all(Option::is_none) {
@@ -236,7 +237,9 @@ fn decode(values: &[f32], grid: Grid, logits: usize, threshold: f64) -> Vec<Scor
             .iter()
             .all(|value| value.is_finite());
         for class in 0..logits.max(1) {
-            let probability = values.get(BOX_END + class).map_or(1.0, |&logit| sigmoid(logit));
+            let probability = values
+                .get(BOX_END + class)
+                .map_or(1.0, |&logit| sigmoid(logit));
             let score = objectness * probability;
             if finite && score >= threshold {
                 boxes.push(ScoredBox { class, bbox, score });

@@ -156,15 +156,17 @@ struct HashedImage {
     annotations: Vec<(u32, BoundingBox, bool)>,
 }
 
-fn model_config(plan: &TrainPlan, train: &Dataset, seed: u64) -> Result<ModelConfig, DetectorError> {
+fn model_config(
+    plan: &TrainPlan,
+    train: &Dataset,
+    seed: u64,
+) -> Result<ModelConfig, DetectorError> {
     let mut hashed = Vec::new();
     for sample in &train.samples {
         let content = if sample.record.hash.is_empty() {
-            let bytes = std::fs::read(&sample.path).map_err(|source| {
-                DatasetError::Read {
-                    path: sample.path.clone(),
-                    source,
-                }
+            let bytes = std::fs::read(&sample.path).map_err(|source| DatasetError::Read {
+                path: sample.path.clone(),
+                source,
             })?;
             blake3::hash(&bytes).to_hex().to_string()
         } else {

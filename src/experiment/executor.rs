@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::sources::{Sources, detection_exhibits, training_exhibits};
 use super::trial::{Measurement, Trial};
-use super::{ExperimentError, Executor};
+use super::{Executor, ExperimentError};
 use crate::dataset::write_atomically;
 use crate::detector::{Detector, TrainPlan};
 use crate::mix::{MixPlan, Policy, Source};

@@ -7,7 +7,7 @@ use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
 use super::{ExperimentError, Trial};
 use crate::annotation::{BoundingBox, Category, Detection};
-use crate::dataset::{Dataset, DatasetError, Split};
+use crate::dataset::{Dataset, DatasetError, Origin, Split};
 
 /// Pictures of each kind that a trial leaves for the report.
 const EXHIBITS: usize = 3;
@@ -59,6 +59,13 @@ impl Sources {
         let mut test = real.split(Split::Test);
         if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
             synthetic = synthetic.split(Split::Train);
+        }
+        // A folder without a manifest does not say where its images come from; here the
+        // user has.
+        for sample in &mut synthetic.samples {
+            if sample.record.counts_as_real() {
+                sample.record.source_origin = Some(Origin::Synthetic);
+            }
         }
         check_counts(plan, &train, &test, &synthetic, &mut problems);
         check_groups(&train, &test, &mut problems);
@@ -283,7 +290,7 @@ mod tests {
     use super::super::plan::tests::plan;
     use super::*;
     use crate::annotation::Annotation;
-    use crate::dataset::{Origin, Record, Sample};
+    use crate::dataset::{Record, Sample};
 
     fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
         let categories = names
@@ -338,6 +345,8 @@ mod tests {
         let sources = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap();
         assert_eq!(sources.synthetic.samples[0].annotations[0].category_id, 20);
         assert_eq!(sources.synthetic.categories, sources.test.categories);
+        assert!(!sources.synthetic.samples[0].record.counts_as_real());
+        assert!(sources.real.samples[0].record.counts_as_real());
         pool.categories[0].name = "token".into();
         let error = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap_err();
         assert!(error.to_string().contains("token"), "{error}");
