@@ -47,6 +47,9 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     let observer = Progress::new(false);
     let pool = synthetic_pool(&plan, &args, &observer)?;
     let sources = Sources::open(&plan, &pool)?;
+    for leak in &sources.left_out {
+        crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
+    }
     let executor = DetectorExecutor::new(sources, plan.train.clone());
     crate::experiment::run(&plan, &args.out, &executor, &observer)?;
     let files = write_report(&args.out)?;

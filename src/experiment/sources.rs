@@ -7,7 +7,7 @@ use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
 use super::{ExperimentError, Trial};
 use crate::annotation::{BoundingBox, Category, Detection};
-use crate::dataset::{Dataset, DatasetError, Split};
+use crate::dataset::{Dataset, DatasetError, Origin, Split};
 
 /// Pictures of each kind that a trial leaves for the report.
 const EXHIBITS: usize = 3;
@@ -27,6 +27,8 @@ pub struct Sources {
     pub test: Dataset,
     /// The pool of synthetic images.
     pub synthetic: Dataset,
+    /// Training images that were left out because they give test images away, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Sources {
@@ -36,16 +38,16 @@ impl Sources {
     /// # Errors
     /// [`ExperimentError::Data`] with every problem at once: too few images, no test
     /// split, a group in both train and test, synthetic classes that the real data lack;
-    /// then copies and near duplicates of test images in either pool.
+    /// Copies and near duplicates of test images are left out of both pools first.
     pub fn open(plan: &ExperimentPlan, synthetic: &Path) -> Result<Self, ExperimentError> {
-        let sources = Self::of(plan, Dataset::open(&plan.real)?, Dataset::open(synthetic)?)?;
-        for pool in [&sources.real, &sources.synthetic] {
-            crate::mix::check_leakage(pool, &sources.test).map_err(|error| {
-                ExperimentError::Data {
-                    problems: format!("  - {error}"),
-                }
-            })?;
+        let (mut real, mut pool) = (Dataset::open(&plan.real)?, Dataset::open(synthetic)?);
+        let test = real.split(Split::Test);
+        let mut left_out = Vec::new();
+        for dataset in [&mut real, &mut pool] {
+            leave_leaks_out(dataset, &test, &mut left_out)?;
         }
+        let mut sources = Self::of(plan, real, pool)?;
+        sources.left_out = left_out;
         Ok(sources)
     }
 
@@ -59,6 +61,13 @@ impl Sources {
         let mut test = real.split(Split::Test);
         if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
             synthetic = synthetic.split(Split::Train);
+        }
+        // A folder without a manifest does not say where its images come from; here the
+        // user has.
+        for sample in &mut synthetic.samples {
+            if sample.record.counts_as_real() {
+                sample.record.source_origin = Some(Origin::Synthetic);
+            }
         }
         check_counts(plan, &train, &test, &synthetic, &mut problems);
         check_groups(&train, &test, &mut problems);
@@ -75,6 +84,7 @@ impl Sources {
                 real: train,
                 test,
                 synthetic,
+                left_out: Vec::new(),
             })
         } else {
             Err(ExperimentError::Data {
@@ -85,6 +95,29 @@ impl Sources {
                     .join("\n"),
             })
         }
+    }
+}
+
+/// Drops the training images that [`crate::mix::check_leakage`] finds.
+fn leave_leaks_out(
+    dataset: &mut Dataset,
+    test: &Dataset,
+    left_out: &mut Vec<String>,
+) -> Result<(), ExperimentError> {
+    let train = dataset.filtered(|sample| sample.record.split.is_none_or(|s| s == Split::Train));
+    match crate::mix::check_leakage(&train, test) {
+        Ok(()) => Ok(()),
+        Err(crate::mix::MixError::Leakage { leaks }) => {
+            let paths: BTreeSet<&str> = leaks.iter().map(|leak| leak.train.as_str()).collect();
+            dataset
+                .samples
+                .retain(|sample| !paths.contains(sample.path.to_string_lossy().as_ref()));
+            left_out.extend(leaks.iter().map(|leak| leak.to_string()));
+            Ok(())
+        }
+        Err(error) => Err(ExperimentError::Data {
+            problems: format!("  - {error}"),
+        }),
     }
 }
 
@@ -283,7 +316,7 @@ mod tests {
     use super::super::plan::tests::plan;
     use super::*;
     use crate::annotation::Annotation;
-    use crate::dataset::{Origin, Record, Sample};
+    use crate::dataset::{Record, Sample};
 
     fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
         let categories = names
@@ -338,6 +371,8 @@ mod tests {
         let sources = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap();
         assert_eq!(sources.synthetic.samples[0].annotations[0].category_id, 20);
         assert_eq!(sources.synthetic.categories, sources.test.categories);
+        assert!(!sources.synthetic.samples[0].record.counts_as_real());
+        assert!(sources.real.samples[0].record.counts_as_real());
         pool.categories[0].name = "token".into();
         let error = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap_err();
         assert!(error.to_string().contains("token"), "{error}");
