@@ -45,8 +45,11 @@ pub use trial::{Condition, Measurement, Trial, TrialResult};
 ///
 /// The runner knows nothing else of data and detectors, so that the whole pipeline
 /// is tested with an executor that answers in microseconds.
-pub trait Executor {
-    /// Runs `trial`. `folder` is the trial's own; what an earlier, killed run left
+pub trait Executor: Sync {
+    /// Units of progress in each trial, such as its optimiser steps.
+    fn units(&self) -> u64;
+
+    /// Runs `trial` and tells `observer` of all its units. `folder` is the trial's own; what an earlier, killed run left
     /// there may be used again. Exhibits are written there too.
     ///
     /// # Errors

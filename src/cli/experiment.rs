@@ -1,5 +1,6 @@
 //! `admix experiment`: the grid of ratios and seeds, and its report.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -33,6 +34,10 @@ pub struct ExperimentArgs {
     /// Output folder.
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+    /// Trials that run at a time. They share the worker threads; two keep two cores
+    /// busier than one does, and need twice the memory.
+    #[arg(long, value_name = "N", default_value = "2")]
+    at_once: NonZeroUsize,
     #[command(flatten)]
     common: Common,
 }
@@ -51,7 +56,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }
     let executor = DetectorExecutor::new(sources, plan.train.clone());
-    crate::experiment::run(&plan, &args.out, &executor, &observer)?;
+    crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
     let files = write_report(&args.out)?;
     print_report(&files, args.common.json)
 }
@@ -100,7 +105,12 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
     } else {
         print!(
             "{}",
-            plan.describe(so_far.finished, so_far.seconds_per_trial)
+            plan.describe(
+                so_far.finished,
+                so_far
+                    .seconds_per_trial
+                    .map(|seconds| seconds / args.at_once.get() as f64),
+            )
         );
     }
     Ok(())

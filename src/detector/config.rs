@@ -125,6 +125,10 @@ pub enum ObjectnessLoss {
     Focal { alpha: f64, gamma: f64 },
     /// Binary cross-entropy; `positive_weight` weighs the cells with an object.
     Bce { positive_weight: f64 },
+    /// Li et al. 2020 (generalised focal loss), equation 5: a cell with an object wants
+    /// the overlap (IoU) of its box, so that of several boxes of an object the best one
+    /// has the highest score.
+    Quality { beta: f64 },
 }
 
 /// Which overlap measure the box loss is 1 minus of.
@@ -358,6 +362,9 @@ impl TrainSpec {
             ObjectnessLoss::Focal { alpha, gamma } => {
                 check("loss.objectness.focal.alpha", alpha, 0.0, 1.0);
                 check("loss.objectness.focal.gamma", gamma, 0.0, 10.0);
+            }
+            ObjectnessLoss::Quality { beta } => {
+                check("loss.objectness.quality.beta", beta, 0.0, 10.0);
             }
             ObjectnessLoss::Bce { positive_weight } => {
                 check(

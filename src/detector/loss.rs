@@ -2,7 +2,7 @@
 //! object.
 
 use burn::tensor::activation::{log_sigmoid, sigmoid};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::config::{BoxLoss, LossSpec, ObjectnessLoss};
 use super::head::BOX_END;
@@ -43,9 +43,8 @@ pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -
     let count = targets.positives.len();
     let scale = 1.0 / count.max(1) as f64;
     let logits = output.clone().slice([0..cells, 0..1]).reshape([cells]);
-    let wanted = vector(&targets.objectness, &device);
+    let mut wanted_objectness = vector(&targets.objectness, &device);
     let weight = vector(&targets.weight, &device);
-    let objectness = (objectness_loss(logits, wanted, spec.objectness) * weight).sum() * scale;
     let zero = || Tensor::<1>::zeros([1], &device);
     let (mut bounding_box, mut class) = (zero(), zero());
     if count > 0 {
@@ -53,18 +52,26 @@ pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -
             TensorData::new(targets.positives.clone(), [count]),
             &device,
         );
-        let rows = output.select(0, index);
+        let rows = output.select(0, index.clone());
         let wanted = matrix(&targets.boxes, 4, &device);
         let raw = rows.clone().slice([0..count, 1..BOX_END]);
-        let overlap = box_loss(decoded(raw.clone()), wanted.clone(), spec.box_kind);
+        let Overlap { iou, measure } = overlap(decoded(raw.clone()), wanted.clone(), spec.box_kind);
         let distance = (raw - encoded(wanted)).abs().sum_dim(1).reshape([count]);
-        bounding_box = (overlap + distance * spec.distance_weight).sum() * scale;
+        bounding_box = (measure.neg() + 1.0 + distance * spec.distance_weight).sum() * scale;
+        if matches!(spec.objectness, ObjectnessLoss::Quality { .. }) {
+            // Each cell with an object has 1 so far.
+            let missing = iou.detach() - 1.0;
+            wanted_objectness =
+                wanted_objectness.select_assign(0, index, missing, IndexingUpdateOp::Add);
+        }
         if channels > BOX_END {
             let logits = rows.slice([0..count, BOX_END..channels]);
             let wanted = matrix(&targets.classes, channels - BOX_END, &device);
             class = cross_entropy(logits, wanted).sum() * scale;
         }
     }
+    let objectness =
+        (objectness_loss(logits, wanted_objectness, spec.objectness) * weight).sum() * scale;
     LossTerms {
         total: objectness.clone() * spec.objectness_weight
             + bounding_box.clone() * spec.box_weight
@@ -120,19 +127,34 @@ fn objectness_loss(logits: Tensor<1>, wanted: Tensor<1>, kind: ObjectnessLoss) -
             // The probability given to the wrong answer, and the weight of the right one.
             let wrong = wanted.clone() * (p.clone().neg() + 1.0) + rest * p;
             let weight = wanted.clone() * (2.0 * alpha - 1.0) + (1.0 - alpha);
-            let focus = if gamma == 2.0 {
-                wrong.square()
-            } else {
-                // The gradient of a power of zero is not finite.
-                (wrong + EPSILON).powf_scalar(gamma as f32)
-            };
-            cross_entropy(logits, wanted) * focus * weight
+            cross_entropy(logits, wanted) * powered(wrong, gamma) * weight
+        }
+        ObjectnessLoss::Quality { beta } => {
+            let error = (sigmoid(logits.clone()) - wanted.clone()).abs();
+            cross_entropy(logits, wanted) * powered(error, beta)
         }
     }
 }
 
-/// 1 minus the overlap measure of boxes `(cx, cy, w, h)`, `[P, 4]` to `[P]`.
-fn box_loss(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Tensor<1> {
+/// A power of numbers that are not negative.
+fn powered(x: Tensor<1>, exponent: f64) -> Tensor<1> {
+    if exponent == 2.0 {
+        x.square()
+    } else {
+        // The gradient of a power of zero is not finite.
+        (x + EPSILON).powf_scalar(exponent as f32)
+    }
+}
+
+/// How boxes overlap, `[P]`.
+struct Overlap {
+    iou: Tensor<1>,
+    /// What the box loss is 1 minus of.
+    measure: Tensor<1>,
+}
+
+/// The overlap of boxes `(cx, cy, w, h)`, `[P, 4]`.
+fn overlap(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Overlap {
     let count = predicted.dims()[0];
     let column = |boxes: &Tensor<2>, index: usize| {
         boxes
@@ -145,22 +167,22 @@ fn box_loss(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Tensor<1>
         (centre.clone() - half.clone(), centre + half)
     };
     let area = |boxes: &Tensor<2>| column(boxes, 2) * column(boxes, 3);
-    let mut overlap = Vec::new();
+    let mut common = Vec::new();
     let mut hull = Vec::new();
     for axis in 0..2 {
         let ((a0, a1), (b0, b1)) = (sides(&predicted, axis), sides(&wanted, axis));
-        overlap.push(
+        common.push(
             (a1.clone().min_pair(b1.clone()) - a0.clone().max_pair(b0.clone())).clamp_min(0.0),
         );
         hull.push(a1.max_pair(b1) - a0.min_pair(b0));
     }
-    let intersection = overlap[0].clone() * overlap[1].clone();
+    let intersection = common[0].clone() * common[1].clone();
     let union = area(&predicted) + area(&wanted) - intersection.clone();
     let iou = intersection / (union.clone() + EPSILON);
     let measure = match kind {
         BoxLoss::Giou => {
             let hull = hull[0].clone() * hull[1].clone();
-            iou - (hull.clone() - union) / (hull + EPSILON)
+            iou.clone() - (hull.clone() - union) / (hull + EPSILON)
         }
         BoxLoss::Diou | BoxLoss::Ciou => {
             let diagonal = hull[0].clone().square() + hull[1].clone().square();
@@ -174,12 +196,12 @@ fn box_loss(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Tensor<1>
                 let factor = 4.0 / std::f64::consts::PI.powi(2);
                 let v = (angle(&wanted) - angle(&predicted)).square() * factor;
                 // Held constant, as in section 4.2 of the paper.
-                let alpha = v.clone() / (iou.neg() + 1.0 + v.clone() + EPSILON);
+                let alpha = v.clone() / (iou.clone().neg() + 1.0 + v.clone() + EPSILON);
                 diou - alpha.detach() * v
             }
         }
     };
-    measure.neg() + 1.0
+    Overlap { iou, measure }
 }
 
 #[cfg(test)]
@@ -193,7 +215,9 @@ mod tests {
             let values = [(x0 + x1) / 2.0, (y0 + y1) / 2.0, x1 - x0, y1 - y0];
             matrix(&values, 4, &device)
         };
-        1.0 - box_loss(tensor(a), tensor(b), kind).into_scalar::<f32>()
+        overlap(tensor(a), tensor(b), kind)
+            .measure
+            .into_scalar::<f32>()
     }
 
     #[test]
@@ -288,6 +312,47 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn quality_focal_loss_wants_the_overlap_and_agrees_with_worked_values() {
+        let device = Device::flex();
+        let at = |logit: f32, wanted: f32| {
+            let kind = ObjectnessLoss::Quality { beta: 2.0 };
+            let value = |v: f32| vector(&[v], &device);
+            objectness_loss(value(logit), value(wanted), kind).into_scalar::<f32>()
+        };
+        // Probability 0.5 for a wanted 0.8: 0.3^2 ln 2.
+        assert!((at(0.0, 0.8) - 0.09 * 2f32.ln()).abs() < 1e-6);
+        let logit = (0.8f32 / 0.2).ln();
+        assert!(at(logit, 0.8).abs() < 1e-6, "the minimum is at the overlap");
+        // In a batch: the predicted box of the only object overlaps with IoU `iou`, and a
+        // cell that says so has no objectness loss.
+        let (mut output, mut targets) = example();
+        targets.weight = vec![1.0, 0.0, 0.0];
+        let predicted = [0.1f32, -0.2, 0.2f32.exp(), 0.4f32.exp()];
+        let side =
+            |axis: usize, b: &[f32]| (b[axis] - b[axis + 2] / 2.0, b[axis] + b[axis + 2] / 2.0);
+        let common: f32 = (0..2)
+            .map(|axis| {
+                let (a, b) = (side(axis, &predicted), side(axis, &targets.boxes));
+                a.1.min(b.1) - a.0.max(b.0)
+            })
+            .product();
+        let areas = predicted[2] * predicted[3] + targets.boxes[2] * targets.boxes[3];
+        let iou = common / (areas - common);
+        let spec = LossSpec {
+            objectness: ObjectnessLoss::Quality { beta: 2.0 },
+            ..LossSpec::default()
+        };
+        let mut term = |logit: f32| {
+            output[0] = logit;
+            let terms = loss(matrix(&output, 7, &device), &targets, &spec);
+            terms.objectness.into_scalar::<f32>()
+        };
+        let best = (iou / (1.0 - iou)).ln();
+        assert!(term(best) < 1e-6);
+        assert!(term(best + 1.0) > 1e-3 && term(best - 1.0) > 1e-3);
     }
 
     #[test]

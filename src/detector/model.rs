@@ -139,3 +139,100 @@ impl ModuleMapper for Replace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::detector::TrainSpec;
+    use crate::detector::config::{InputSize, LossSpec};
+    use crate::detector::loss::{BatchTargets, loss};
+
+    /// Gradients in the order of [`Model::values`]; empty for running statistics.
+    struct Gradients<'a>(&'a burn::tensor::Gradients, Vec<Vec<f32>>);
+
+    impl ModuleVisitor for Gradients<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.0);
+            let values = gradient.map(|gradient| gradient.into_data().try_to_vec().unwrap());
+            self.1.push(values.unwrap_or_default());
+        }
+    }
+
+    /// Along the gradient of each parameter the loss changes as the gradient says: a
+    /// mistake anywhere in the network's backward pass would show.
+    #[test]
+    fn gradients_of_the_whole_network_agree_with_differences() {
+        let spec = TrainSpec {
+            input: InputSize {
+                height: 64,
+                width: 96,
+            },
+            ..TrainSpec::default()
+        };
+        let plan = spec.into_plan("test".as_ref()).unwrap();
+        let key = SeedKey::new(b"gradient", 1);
+        let plain = Model::new(&plan, 1, [0.0; 2], key);
+        // Away from the first weights, which make some gradients zero.
+        let mut generator = key.generator("move", 0);
+        let mut values = plain.values();
+        for value in values.iter_mut().flatten() {
+            let noise: f32 = rand_distr::StandardNormal.sample(&mut generator);
+            *value += 0.05 * noise.abs();
+        }
+        let cells = grid(&plan).cells();
+        let images = 4;
+        let pixels: Vec<f32> = (0..images * 64 * 96 * 3)
+            .map(|_| rand_distr::StandardNormal.sample(&mut generator))
+            .collect();
+        let mut targets = BatchTargets {
+            objectness: vec![0.0; images * cells],
+            weight: vec![1.0; images * cells],
+            ..BatchTargets::default()
+        };
+        for cell in (3..images * cells).step_by(5) {
+            targets.objectness[cell] = 1.0;
+            targets.positives.push(cell as i32);
+            let at = cell as f32;
+            targets
+                .boxes
+                .extend([at.sin(), at.cos(), 1.2 + at.sin() / 2.0, 1.0]);
+        }
+        let terms = |values: &[Vec<f32>]| {
+            let model = Model::new(&plan, 1, [0.0; 2], key).with_values(values.to_vec());
+            let model = model.train();
+            let data = TensorData::new(pixels.clone(), [images, 64, 96, 3]);
+            let images = Tensor::from_data(data, &Device::flex().autodiff());
+            let terms = loss(model.forward(images), &targets, &LossSpec::default());
+            (model, terms.total)
+        };
+        let (model, total) = terms(&values);
+        let backward = total.backward();
+        let mut gradients = Gradients(&backward, Vec::new());
+        model.visit(&mut gradients);
+        assert_eq!(gradients.1.len(), values.len());
+        let mut checked = 0;
+        for (index, gradient) in gradients.1.iter().enumerate() {
+            let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+            if gradient.is_empty() || norm < 0.4 {
+                continue;
+            }
+            let step = 0.006 / norm;
+            let moved = |sign: f32| {
+                let mut values = values.clone();
+                for (value, gradient) in values[index].iter_mut().zip(gradient) {
+                    *value += sign * step * gradient / norm;
+                }
+                terms(&values).1.into_scalar::<f32>()
+            };
+            let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+            assert!(
+                (slope / norm - 1.0).abs() < 0.1,
+                "parameter {index}: {slope} for {norm}"
+            );
+            checked += 1;
+        }
+        assert!(checked > 40, "only {checked} parameters have a gradient");
+    }
+}

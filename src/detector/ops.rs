@@ -11,6 +11,7 @@ mod fused;
 mod matmul;
 mod normalise;
 mod simd;
+mod tasks;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

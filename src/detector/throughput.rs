@@ -1,152 +1,110 @@
-//! How fast this machine trains: MobileNetV2's shapes with data already in memory.
+//! How fast this machine trains: the detector's own step with a batch already in memory.
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, SgdConfig, momentum::MomentumConfig};
-use burn::tensor::{Device, Distribution, Tensor};
+use rand::RngExt;
 
-use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+use super::batch::Batch;
+use super::checkpoint::TrainState;
+use super::config::{TrainPlan, TrainSpec};
+use super::loss::BatchTargets;
+use super::model::{Model, grid};
+use super::train::{Meter, optimizer, take_step};
+use crate::seed::SeedKey;
+use crate::spec::SpecError;
 
-/// Expansion, channels at width 1, repeats and stride of the bottlenecks (Sandler et al.
-/// 2018, table 2).
-const BOTTLENECKS: [(usize, usize, usize, usize); 7] = [
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-];
+/// One cell in this many learns an object.
+const CELLS_PER_OBJECT: usize = 17;
 
-/// Channels at a width, rounded to a multiple of 8 without losing more than a tenth.
-fn scaled(channels: usize, width_multiplier: f64) -> usize {
-    let exact = channels as f64 * width_multiplier;
-    let rounded = ((exact + 4.0) / 8.0).floor().max(1.0) * 8.0;
-    let kept = if rounded < 0.9 * exact {
-        rounded + 8.0
-    } else {
-        rounded
-    };
-    kept as usize
-}
-
-#[derive(Module, Debug)]
-struct Bottleneck {
-    layers: Vec<ConvBnAct>,
-    #[module(skip)]
-    adds_input: bool,
-}
-
-impl Bottleneck {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut y = x.clone();
-        for layer in &self.layers {
-            y = layer.forward(y);
-        }
-        if self.adds_input { x + y } else { y }
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stack {
-    blocks: Vec<Bottleneck>,
-}
-
-impl Stack {
-    fn new(width_multiplier: f64, device: &Device) -> Self {
-        let width = |channels| scaled(channels, width_multiplier);
-        let relu6 = Activation::Relu6;
-        let mut channels = width(32);
-        let stem = ConvBnActConfig::dense(3, channels, 3, relu6).with_stride(2);
-        let mut blocks = vec![Bottleneck {
-            layers: vec![stem.init(device)],
-            adds_input: false,
-        }];
-        for (expansion, out, repeats, stride) in BOTTLENECKS {
-            let out = width(out);
-            for repeat in 0..repeats {
-                let stride = if repeat == 0 { stride } else { 1 };
-                let hidden = channels * expansion;
-                let mut layers = Vec::new();
-                if expansion > 1 {
-                    layers.push(ConvBnActConfig::dense(channels, hidden, 1, relu6));
-                }
-                layers.push(ConvBnActConfig::depthwise(hidden, relu6).with_stride(stride));
-                layers.push(ConvBnActConfig::dense(hidden, out, 1, Activation::None));
-                blocks.push(Bottleneck {
-                    layers: layers.iter().map(|layer| layer.init(device)).collect(),
-                    adds_input: stride == 1 && channels == out,
-                });
-                channels = out;
-            }
-        }
-        let last = ConvBnActConfig::dense(channels, 1280.max(width(1280)), 1, relu6);
-        blocks.push(Bottleneck {
-            layers: vec![last.init(device)],
-            adds_input: false,
-        });
-        Stack { blocks }
-    }
-}
-
-/// Trains a MobileNetV2 on one batch of noise: forward, backward and step.
+/// Repeats a training step on one batch of noise.
 pub struct TrainingLoad {
-    step: Box<dyn FnMut() -> f32>,
+    plan: TrainPlan,
+    state: TrainState,
+    batch: Batch,
 }
 
 impl TrainingLoad {
-    /// Makes the network and the batch. `input` is height and width in pixels, multiples
-    /// of 32.
-    pub fn new(width_multiplier: f64, input: [usize; 2], batch: usize, seed: u64) -> Self {
-        let device = Device::flex().autodiff();
-        device.seed(seed);
-        let mut model = Stack::new(width_multiplier, &device);
-        let dims = [batch, input[0], input[1], 3];
-        let images = Tensor::<4>::random(dims, Distribution::Normal(0.0, 1.0), &device);
-        let momentum = MomentumConfig::new().with_momentum(0.9);
-        let mut optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
-        let step = move || {
-            let mut x = images.clone();
-            for block in &model.blocks {
-                x = block.forward(x);
-            }
-            let positions = x.dims()[..3].iter().product::<usize>();
-            let loss = x.square().sum() / positions as f32;
-            let value = loss.clone().into_scalar::<f32>();
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(1e-3, model.clone(), gradients);
-            value
+    /// Makes the network of `spec` for one class, and a batch.
+    ///
+    /// # Errors
+    /// A value of `spec` outside its range.
+    pub fn new(spec: TrainSpec, seed: u64) -> Result<Self, SpecError> {
+        // The schedule never ends, however many steps are taken.
+        let spec = TrainSpec {
+            steps: u64::from(u32::MAX),
+            ..spec
         };
-        TrainingLoad {
-            step: Box::new(step),
-        }
+        let plan = spec.into_plan("the command line".as_ref())?;
+        let key = SeedKey::new(b"training load", seed);
+        let model = Model::new(&plan, 1, [0.0; 2], key);
+        let state = TrainState {
+            step: 0,
+            optimizer: optimizer(&plan.optimizer, &model),
+            average: model.values(),
+            model: model.train(),
+            log: Vec::new(),
+        };
+        let batch = noise(&plan, key);
+        Ok(TrainingLoad { plan, state, batch })
     }
 
-    /// One step; returns the loss.
-    pub fn step(&mut self) -> f32 {
-        (self.step)()
+    /// One step: forward, backward, optimiser, running average. Returns the loss.
+    ///
+    /// # Errors
+    /// A loss that is not a number.
+    pub fn step(&mut self) -> Result<f32, super::DetectorError> {
+        let mut meter = Meter::default();
+        self.batch.step = self.state.step;
+        take_step(&self.plan, &mut self.state, &self.batch, &mut meter)?;
+        Ok(meter.last())
+    }
+}
+
+fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
+    let mut generator = key.generator("pixels", 0);
+    let count = plan.batch_size * plan.input.height * plan.input.width * 3;
+    let cells = plan.batch_size * grid(plan).cells();
+    let mut targets = BatchTargets {
+        objectness: vec![0.0; cells],
+        weight: vec![1.0; cells],
+        ..BatchTargets::default()
+    };
+    for cell in (0..cells).step_by(CELLS_PER_OBJECT) {
+        targets.objectness[cell] = 1.0;
+        targets.positives.push(cell as i32);
+        targets.boxes.extend([0.2, -0.1, 1.5, 1.2]);
+    }
+    Batch {
+        step: 0,
+        pixels: (0..count)
+            .map(|_| generator.random_range(-2.0..2.0))
+            .collect(),
+        targets,
+        real: 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn channels_are_multiples_of_eight_near_the_exact_ones() {
-        assert_eq!(scaled(32, 0.35), 16);
-        assert_eq!(scaled(24, 0.35), 8);
-        assert_eq!(scaled(160, 0.35), 56);
-        assert_eq!(scaled(320, 1.0), 320);
-    }
+    use crate::detector::InputSize;
 
     #[test]
     fn steps_lower_the_loss() {
-        let mut load = TrainingLoad::new(0.25, [32, 64], 2, 4);
-        let first = load.step();
+        let spec = TrainSpec {
+            width_multiplier: 0.2,
+            input: InputSize {
+                height: 32,
+                width: 64,
+            },
+            batch_size: 2,
+            warmup_steps: 0,
+            ..TrainSpec::default()
+        };
+        let mut load = TrainingLoad::new(spec, 4).unwrap();
+        let first = load.step().unwrap();
         for _ in 0..10 {
-            load.step();
+            load.step().unwrap();
         }
-        assert!(load.step() < first);
+        assert!(load.step().unwrap() < first);
     }
 }

@@ -236,7 +236,7 @@ fn typical_log_size(images: &[StoredImage], stride: usize) -> [f32; 2] {
     sum.map(|sum| (sum / f64::from(count.max(1))) as f32)
 }
 
-fn optimizer(spec: &OptimizerSpec, model: &Model) -> ModuleOptimizer {
+pub(super) fn optimizer(spec: &OptimizerSpec, model: &Model) -> ModuleOptimizer {
     let decayed = ParamGroup::from_ids(model.decayed_parameters());
     match *spec {
         OptimizerSpec::Adamw { weight_decay, .. } => {
@@ -333,7 +333,7 @@ fn run(
     })
 }
 
-fn take_step(
+pub(super) fn take_step(
     plan: &TrainPlan,
     state: &mut TrainState,
     batch: &Batch,
@@ -374,13 +374,18 @@ fn average(state: &mut TrainState, decay: f64) {
 
 /// Means of the loss terms since the last line of the log.
 #[derive(Default)]
-struct Meter {
+pub(super) struct Meter {
     sums: [f64; 4],
     count: u64,
     last: f32,
 }
 
 impl Meter {
+    /// The loss that was added last.
+    pub fn last(&self) -> f32 {
+        self.last
+    }
+
     fn add(&mut self, terms: &LossTerms) {
         let values = [
             &terms.total,

@@ -1,6 +1,7 @@
 //! The executor that draws a mixture, trains the bundled detector and evaluates it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::sources::{Sources, detection_exhibits, training_exhibits};
@@ -25,6 +26,11 @@ impl DetectorExecutor {
 }
 
 impl Executor for DetectorExecutor {
+    /// Optimiser steps.
+    fn units(&self) -> u64 {
+        self.train.steps
+    }
+
     /// Leaves in `folder`: `detector/` (which a killed training resumes from),
     /// `detections.json` and the exhibits.
     fn run(
@@ -54,11 +60,12 @@ impl Executor for DetectorExecutor {
         )
         .map_err(|error| fail(error.to_string()))?
         .to_dataset();
-        let inner = WithinTrial(observer);
+        let inner = WithinTrial::new(observer);
         let detector_folder = folder.join("detector");
         let outcome =
             crate::detector::train(&self.train, &train, trial.seed, &detector_folder, &inner)
                 .map_err(|error| fail(error.to_string()))?;
+        inner.complete(self.units());
         let detections = Detector::load(&detector_folder)
             .and_then(|detector| detector.predict(&self.sources.test, &inner))
             .map_err(|error| fail(error.to_string()))?;
@@ -86,17 +93,46 @@ impl Executor for DetectorExecutor {
     }
 }
 
-/// Passes messages and time on, but no stages: the experiment shows trials.
-struct WithinTrial<'a>(&'a dyn Observer);
+/// Passes messages and time on, and of the stages only the training's steps.
+struct WithinTrial<'a> {
+    outer: &'a dyn Observer,
+    trains: AtomicBool,
+    steps: AtomicU64,
+}
+
+impl<'a> WithinTrial<'a> {
+    fn new(outer: &'a dyn Observer) -> Self {
+        WithinTrial {
+            outer,
+            trains: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells of the steps that an earlier run took in this trial.
+    fn complete(&self, steps: u64) {
+        let told = self.steps.swap(steps, Ordering::Relaxed);
+        self.outer.advance(steps.saturating_sub(told));
+    }
+}
 
 impl Observer for WithinTrial<'_> {
-    fn begin(&self, _stage: &str, _total: u64, _done: u64) {}
-    fn advance(&self, _units: u64) {}
-    fn message(&self, text: &str) {
-        self.0.message(text);
+    fn begin(&self, stage: &str, _total: u64, _done: u64) {
+        self.trains.store(stage == "train", Ordering::Relaxed);
     }
-    fn end(&self) {}
+    fn advance(&self, units: u64) {
+        if self.trains.load(Ordering::Relaxed) {
+            self.steps.fetch_add(units, Ordering::Relaxed);
+            self.outer.advance(units);
+        }
+    }
+    fn message(&self, text: &str) {
+        self.outer.message(text);
+    }
+    fn end(&self) {
+        self.trains.store(false, Ordering::Relaxed);
+    }
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.outer.elapsed()
     }
 }

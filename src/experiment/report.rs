@@ -76,7 +76,7 @@ fn csv(results: &[TrialResult]) -> String {
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
     use super::super::plan::tests::plan;
-    use super::super::runner::tests::Mock;
+    use super::super::runner::tests::{Mock, ONE};
     use super::super::trial::{Measurement, Trial};
     use super::super::{Executor, run};
     use super::*;
@@ -87,6 +87,10 @@ mod tests {
     struct Drawing(Mock);
 
     impl Executor for Drawing {
+        fn units(&self) -> u64 {
+            1
+        }
+
         fn run(
             &self,
             trial: &Trial,
@@ -121,7 +125,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = plan();
         plan.class_agnostic = Some("<script>alert(1)</script>".into());
-        run(&plan, folder.path(), &Drawing(Mock::new(0.01)), &Silent).unwrap();
+        run(
+            &plan,
+            folder.path(),
+            &Drawing(Mock::new(0.01)),
+            ONE,
+            &Silent,
+        )
+        .unwrap();
         let files = write_report(folder.path()).unwrap();
         let html = std::fs::read_to_string(&files.html).unwrap();
         assert!(!html.contains("<script"), "text is escaped");
@@ -157,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut dying = Mock::new(0.01);
         dying.fail_at = Some(4);
-        run(&plan(), folder.path(), &dying, &Silent).unwrap_err();
+        run(&plan(), folder.path(), &dying, ONE, &Silent).unwrap_err();
         let files = write_report(folder.path()).unwrap();
         assert!(files.summary.conclusion.contains("no claim"));
         let html = std::fs::read_to_string(&files.html).unwrap();

@@ -6,7 +6,10 @@
 //! DIR/results.jsonl              all finished trials, one a line
 //! ```
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::plan::ExperimentPlan;
 use super::trial::{Trial, TrialResult};
@@ -44,61 +47,126 @@ pub fn progress(plan: &ExperimentPlan, out: &Path) -> Result<Progress, Experimen
     })
 }
 
-/// Runs every trial of `plan` that has no result in `out` yet. Returns all results
-/// in the plan's order.
+/// Runs every trial of `plan` that has no result in `out` yet, `at_once` of them at a
+/// time. Returns all results in the plan's order, which do not depend on `at_once`.
 ///
 /// # Errors
-/// The first trial that fails ends the run; those before it are kept.
+/// After a trial that fails none is begun; those that finish are kept.
 pub fn run(
     plan: &ExperimentPlan,
     out: &Path,
     executor: &dyn Executor,
+    at_once: NonZeroUsize,
     observer: &dyn Observer,
 ) -> Result<Vec<TrialResult>, ExperimentError> {
     let trials = plan.trials();
-    let mut results = load_results(plan, out)?;
+    let results = load_results(plan, out)?;
     create_dir_all(out)?;
     let json = serde_json::to_vec_pretty(plan).expect("a plan serialises");
     write_atomically(&out.join(PLAN), &json)?;
     write_results(out, &results)?;
-    observer.begin("trials", trials.len() as u64, results.len() as u64);
-    for trial in &trials {
-        if results.iter().any(|result| result.trial.id == trial.id) {
-            continue;
+    let units = executor.units();
+    let (total, done) = (trials.len() as u64, results.len() as u64);
+    let is_missing = |trial: &&Trial| !results.iter().any(|done| done.trial.id == trial.id);
+    let missing: Vec<&Trial> = trials.iter().filter(is_missing).collect();
+    let queue = Queue {
+        next: AtomicUsize::new(0),
+        results: Mutex::new(results.clone()),
+        failure: Mutex::new(None),
+    };
+    observer.begin("experiment", total * units, done * units);
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.get().min(missing.len()) {
+            scope.spawn(|| queue.work(&missing, out, executor, observer));
         }
-        let folder = trial_folder(out, trial);
-        create_dir_all(&folder)?;
-        let began = observer.elapsed();
-        let measurement = executor.run(trial, &folder, observer)?;
-        if !(0.0..=1.0).contains(&measurement.ap()) {
-            return Err(ExperimentError::Trial {
-                trial: trial.id.clone(),
-                message: format!(
-                    "the AP is {}, which is undefined; the real test split needs labelled boxes",
-                    measurement.ap()
-                ),
-            });
+    });
+    observer.end();
+    if let Some(error) = queue
+        .failure
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        return Err(error);
+    }
+    load_results(plan, out)
+}
+
+/// The trials that wait, and what came of the others.
+struct Queue {
+    next: AtomicUsize,
+    results: Mutex<Vec<TrialResult>>,
+    failure: Mutex<Option<ExperimentError>>,
+}
+
+impl Queue {
+    /// Takes trials until there are none or one has failed.
+    fn work(
+        &self,
+        missing: &[&Trial],
+        out: &Path,
+        executor: &dyn Executor,
+        observer: &dyn Observer,
+    ) {
+        let failure = || self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        while failure().is_none() {
+            let Some(trial) = missing.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
+            let outcome = measure(trial, out, executor, observer)
+                .and_then(|result| self.keep(result, out, observer));
+            if let Err(error) = outcome {
+                failure().get_or_insert(error);
+            }
         }
-        let result = TrialResult {
-            trial: trial.clone(),
-            measurement,
-            seconds: (observer.elapsed() - began).as_secs_f64(),
-        };
-        let json = serde_json::to_vec_pretty(&result).expect("a result serialises");
-        write_atomically(&folder.join("result.json"), &json)?;
+    }
+
+    fn keep(
+        &self,
+        result: TrialResult,
+        out: &Path,
+        observer: &dyn Observer,
+    ) -> Result<(), ExperimentError> {
         observer.message(&format!(
             "{}: AP {:.4}, AP50 {:.4}, {:.1} s",
-            trial.id,
+            result.trial.id,
             result.measurement.ap(),
             result.measurement.ap50(),
             result.seconds
         ));
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.push(result);
-        write_results(out, &results)?;
-        observer.advance(1);
+        write_results(out, &results)
     }
-    observer.end();
-    load_results(plan, out)
+}
+
+/// Runs one trial and writes its `result.json`.
+fn measure(
+    trial: &Trial,
+    out: &Path,
+    executor: &dyn Executor,
+    observer: &dyn Observer,
+) -> Result<TrialResult, ExperimentError> {
+    let folder = trial_folder(out, trial);
+    create_dir_all(&folder)?;
+    let began = observer.elapsed();
+    let measurement = executor.run(trial, &folder, observer)?;
+    if !(0.0..=1.0).contains(&measurement.ap()) {
+        return Err(ExperimentError::Trial {
+            trial: trial.id.clone(),
+            message: format!(
+                "the AP is {}, which is undefined; the real test split needs labelled boxes",
+                measurement.ap()
+            ),
+        });
+    }
+    let result = TrialResult {
+        trial: trial.clone(),
+        measurement,
+        seconds: (observer.elapsed() - began).as_secs_f64(),
+    };
+    let json = serde_json::to_vec_pretty(&result).expect("a result serialises");
+    write_atomically(&folder.join("result.json"), &json)?;
+    Ok(result)
 }
 
 fn create_dir_all(path: &Path) -> Result<(), ExperimentError> {
@@ -186,12 +254,13 @@ pub(super) mod tests {
     use crate::observer::Silent;
     use crate::seed::SeedKey;
     use rand::RngExt;
-    use std::cell::Cell;
+
+    pub(in crate::experiment) const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
     /// Answers at once from a curve that rises to a quarter synthetic and then falls.
     pub(in crate::experiment) struct Mock {
         pub noise: f64,
-        pub ran: Cell<usize>,
+        pub ran: AtomicUsize,
         pub fail_at: Option<usize>,
     }
 
@@ -199,26 +268,30 @@ pub(super) mod tests {
         pub(in crate::experiment) fn new(noise: f64) -> Self {
             Mock {
                 noise,
-                ran: Cell::new(0),
+                ran: AtomicUsize::new(0),
                 fail_at: None,
             }
         }
     }
 
     impl Executor for Mock {
+        fn units(&self) -> u64 {
+            1
+        }
+
         fn run(
             &self,
             trial: &Trial,
             _folder: &Path,
             _observer: &dyn Observer,
         ) -> Result<Measurement, ExperimentError> {
-            if self.fail_at == Some(self.ran.get()) {
+            let number = self.ran.fetch_add(1, Ordering::Relaxed);
+            if self.fail_at.is_some_and(|last| number >= last) {
                 return Err(ExperimentError::Trial {
                     trial: trial.id.clone(),
                     message: "killed".into(),
                 });
             }
-            self.ran.set(self.ran.get() + 1);
             let real = trial.condition.n_real as f64;
             let synthetic = trial.condition.n_synthetic as f64;
             let share = synthetic / (real + synthetic);
@@ -242,32 +315,48 @@ pub(super) mod tests {
     fn a_killed_run_goes_on_where_it_stopped_and_gives_the_same() {
         let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let plan = plan();
-        let expected = run(&plan, whole.path(), &Mock::new(0.01), &Silent).unwrap();
+        let expected = run(&plan, whole.path(), &Mock::new(0.01), ONE, &Silent).unwrap();
         let mut dying = Mock::new(0.01);
         dying.fail_at = Some(11);
-        run(&plan, cut.path(), &dying, &Silent).unwrap_err();
+        run(&plan, cut.path(), &dying, ONE, &Silent).unwrap_err();
         assert_eq!(progress(&plan, cut.path()).unwrap().finished, 11);
         let lines = std::fs::read_to_string(cut.path().join(RESULTS)).unwrap();
         assert_eq!(lines.lines().count(), 11);
         let rest = Mock::new(0.01);
-        let resumed = run(&plan, cut.path(), &rest, &Silent).unwrap();
-        assert_eq!(rest.ran.get(), 19, "finished trials are not run again");
+        let resumed = run(&plan, cut.path(), &rest, ONE, &Silent).unwrap();
+        assert_eq!(
+            rest.ran.load(Ordering::Relaxed),
+            19,
+            "finished trials are not run again"
+        );
         assert_eq!(resumed, expected);
         let idle = Mock::new(0.01);
-        run(&plan, cut.path(), &idle, &Silent).unwrap();
-        assert_eq!(idle.ran.get(), 0);
+        run(&plan, cut.path(), &idle, ONE, &Silent).unwrap();
+        assert_eq!(idle.ran.load(Ordering::Relaxed), 0);
         assert_eq!(load_plan(cut.path()).unwrap().trials(), plan.trials());
+    }
+
+    #[test]
+    fn several_trials_at_once_give_the_same_results() {
+        let (one, four) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let plan = plan();
+        let expected = run(&plan, one.path(), &Mock::new(0.01), ONE, &Silent).unwrap();
+        let mock = Mock::new(0.01);
+        let at_once = NonZeroUsize::new(4).unwrap();
+        let results = run(&plan, four.path(), &mock, at_once, &Silent).unwrap();
+        assert_eq!(results, expected);
+        assert_eq!(mock.ran.load(Ordering::Relaxed), expected.len());
     }
 
     #[test]
     fn other_settings_and_damaged_results_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan();
-        run(&plan, folder.path(), &Mock::new(0.01), &Silent).unwrap();
+        run(&plan, folder.path(), &Mock::new(0.01), ONE, &Silent).unwrap();
         let mut other = plan.clone();
         other.class_agnostic = Some("die".into());
         assert!(matches!(
-            run(&other, folder.path(), &Mock::new(0.01), &Silent),
+            run(&other, folder.path(), &Mock::new(0.01), ONE, &Silent),
             Err(ExperimentError::OtherPlan { .. })
         ));
         let broken = trial_folder(folder.path(), &plan.trials()[3]).join("result.json");
@@ -280,6 +369,10 @@ pub(super) mod tests {
     fn an_undefined_ap_is_no_result() {
         struct NoBoxes;
         impl Executor for NoBoxes {
+            fn units(&self) -> u64 {
+                1
+            }
+
             fn run(
                 &self,
                 _: &Trial,
@@ -295,7 +388,7 @@ pub(super) mod tests {
             }
         }
         let folder = tempfile::tempdir().unwrap();
-        let error = run(&plan(), folder.path(), &NoBoxes, &Silent).unwrap_err();
+        let error = run(&plan(), folder.path(), &NoBoxes, ONE, &Silent).unwrap_err();
         assert!(error.to_string().contains("undefined"), "{error}");
         assert_eq!(progress(&plan(), folder.path()).unwrap().finished, 0);
     }

@@ -594,13 +594,13 @@ pub fn signed(estimate: Estimate) -> String {
 pub(super) mod tests {
     use super::super::plan::tests::plan;
     use super::super::runner::run;
-    use super::super::runner::tests::Mock;
+    use super::super::runner::tests::{Mock, ONE};
     use super::*;
     use crate::observer::Silent;
 
     pub(in crate::experiment) fn results(plan: &ExperimentPlan, noise: f64) -> Vec<TrialResult> {
         let folder = tempfile::tempdir().unwrap();
-        run(plan, folder.path(), &Mock::new(noise), &Silent).unwrap()
+        run(plan, folder.path(), &Mock::new(noise), ONE, &Silent).unwrap()
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::cli::UserMistake;
 use crate::detector::throughput::TrainingLoad;
+use crate::detector::{InputSize, TrainSpec};
 
 /// Steps before the measured ones, in which memory is taken and caches fill.
 const WARM_UP: u64 = 2;
@@ -25,6 +25,9 @@ pub struct TrainArgs {
     /// Height and width of the images in pixels, multiples of 32.
     #[arg(long, value_name = "HxW", default_value = "192x320")]
     input: Input,
+    /// Pixels a cell of the output map: 16 or 32.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    output_stride: usize,
     /// Images a step.
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
@@ -57,40 +60,40 @@ impl FromStr for Input {
 }
 
 pub(super) fn run(args: TrainArgs) -> anyhow::Result<super::Rate> {
-    if !(0.1..=4.0).contains(&args.width_multiplier) {
-        let message = format!(
-            "--width-multiplier is {}; give a number from 0.1 to 4",
-            args.width_multiplier
-        );
-        return Err(UserMistake(message).into());
-    }
     let threads = args.jobs.map_or(0, NonZeroUsize::get);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    Ok(pool.install(|| measure(&args)))
+    pool.install(|| measure(&args))
 }
 
-fn measure(args: &TrainArgs) -> super::Rate {
+fn measure(args: &TrainArgs) -> anyhow::Result<super::Rate> {
     let batch = args.batch.get();
-    let Input(input) = args.input;
-    let mut load = TrainingLoad::new(args.width_multiplier, input, batch, args.seed);
+    let Input([height, width]) = args.input;
+    let spec = TrainSpec {
+        width_multiplier: args.width_multiplier,
+        input: InputSize { height, width },
+        output_stride: args.output_stride,
+        batch_size: batch,
+        ..TrainSpec::default()
+    };
+    let mut load = TrainingLoad::new(spec, args.seed)?;
     for _ in 0..WARM_UP {
-        load.step();
+        load.step()?;
     }
     let began = Instant::now();
     for _ in 0..args.iters.get() {
-        load.step();
+        load.step()?;
     }
     let wall_s = began.elapsed().as_secs_f64();
     let items = (batch * args.iters.get()) as u64;
-    super::Rate {
+    Ok(super::Rate {
         name: "train".to_owned(),
         items_per_s: items as f64 / wall_s,
         wall_s,
         items,
         peak_rss_mib: super::peak_rss_mib(),
-    }
+    })
 }
 
 #[cfg(test)]

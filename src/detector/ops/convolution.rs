@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::depthwise::{self, Line};
 use super::matmul::{Matrix, matmul};
+use super::tasks::Blank;
 
 /// Sizes of a convolution with a square kernel of side 1 or 3, padded by half of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,11 +191,9 @@ impl ConvShape {
         }
         columns.clear();
         columns.resize(lines.len() * self.out_width() * self.window(), 0.0);
-        let in_channels = self.in_channels;
         for (line, columns) in lines.zip(columns.chunks_mut(self.out_width() * self.window())) {
-            self.for_taps(line, |tap, column, at| {
-                let to = column * self.window() + tap * in_channels;
-                columns[to..to + in_channels].copy_from_slice(&x[at..at + in_channels]);
+            self.for_runs(line, |to, from, len| {
+                columns[to..to + len].copy_from_slice(&x[from..from + len]);
             });
         }
         columns
@@ -203,39 +202,41 @@ impl ConvShape {
     /// Adds the windows of `lines` to the input's gradient; the inverse of `windows`.
     /// `dx` starts with the image of output line `first_line`.
     fn scatter(&self, columns: &[f32], lines: Range<usize>, first_line: usize, dx: &mut [f32]) {
-        let in_channels = self.in_channels;
         let start = first_line / self.out_height() * self.in_image_len();
         for (line, columns) in lines.zip(columns.chunks(self.out_width() * self.window())) {
-            self.for_taps(line, |tap, column, at| {
-                let from = column * self.window() + tap * in_channels;
-                let window = &columns[from..from + in_channels];
-                let at = at - start;
-                for (sum, value) in dx[at..at + in_channels].iter_mut().zip(window) {
+            self.for_runs(line, |from, to, len| {
+                let to = &mut dx[to - start..][..len];
+                for (sum, value) in to.iter_mut().zip(&columns[from..from + len]) {
                     *sum += value;
                 }
             });
         }
     }
 
-    /// Calls `visit(tap, output column, offset in the input)` for each tap of each
-    /// position of an output line that lies in the image.
-    fn for_taps(&self, line: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    /// Calls `visit(offset in the windows of the line, offset in the input, length)` for
+    /// each row of the filter at each position of an output line, as far as it lies in the
+    /// image: neighbouring taps of a row are neighbours in the input too.
+    fn for_runs(&self, line: usize, mut visit: impl FnMut(usize, usize, usize)) {
         let (image, row) = (line / self.out_height(), line % self.out_height());
+        let margin = self.kernel / 2;
         for tap_row in 0..self.kernel {
             let Some(in_row) = self.input_row(row, tap_row) else {
                 continue;
             };
             let line_start = image * self.in_image_len() + in_row * self.in_line_len();
             for column in 0..self.out_width() {
-                for tap_column in 0..self.kernel {
-                    let in_column = (column * self.stride + tap_column)
-                        .checked_sub(self.kernel / 2)
-                        .filter(|column| *column < self.width);
-                    if let Some(in_column) = in_column {
-                        let tap = tap_row * self.kernel + tap_column;
-                        visit(tap, column, line_start + in_column * self.in_channels);
-                    }
-                }
+                // Columns of the padded input, of which the first `margin` are padding.
+                let window = column * self.stride..column * self.stride + self.kernel;
+                let (first, end) = (
+                    window.start.max(margin),
+                    window.end.min(self.width + margin),
+                );
+                let tap = tap_row * self.kernel + first - window.start;
+                visit(
+                    column * self.window() + tap * self.in_channels,
+                    line_start + (first - margin) * self.in_channels,
+                    (end - first) * self.in_channels,
+                );
             }
         }
     }
@@ -251,7 +252,7 @@ impl ConvShape {
 
     /// Gradients of one image of a depthwise layer. `gradient_line` writes the output's
     /// gradient of a line (numbered through the batch) and is called once a line, from
-    /// the top. `dx` is the image's, or empty.
+    /// the top. `dx` is where the image's input gradient goes, if it is wanted.
     pub fn backward_depthwise(
         &self,
         x: &[f32],
@@ -259,7 +260,7 @@ impl ConvShape {
         image: usize,
         mut gradient_line: impl FnMut(usize, &mut [f32]),
         filter_gradient: &mut [f32],
-        dx: &mut [f32],
+        mut dx: Option<&mut Blank>,
     ) {
         let (height, out_height, len) = (self.height, self.out_height(), self.line_len());
         let line = self.depthwise_line();
@@ -286,10 +287,10 @@ impl ConvShape {
                 }
                 done += 1;
             }
-            if dx.is_empty() {
+            let Some(dx) = &mut dx else {
                 continue;
-            }
-            let out = &mut dx[row * self.in_line_len()..][..self.in_line_len()];
+            };
+            let out = dx.take(self.in_line_len());
             let gradient = |row: usize| &ring[row % 3 * len..][..len];
             if self.stride == 1 {
                 let above = row.checked_sub(1).map_or(&zeros[..len], gradient);

@@ -1,20 +1,15 @@
 //! Convolution, batch normalisation and activation in two passes, and their gradients in
 //! two more.
 //!
-//! Work is cut into a fixed number of tasks that depends on the sizes alone, and what
-//! tasks sum up is joined in their order: results have the same bits on any number of
-//! threads. Within a task, blocks are small enough to stay in the cache between the
-//! product and what is done with it.
+//! Results have the same bits on any number of threads: see [`super::tasks`]. Within a
+//! task, blocks are small enough to stay in the cache between the product and what is
+//! done with it.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::convolution::{ConvShape, Sinks};
 use super::normalise::{Affine, GradientMap, GradientSums, Moments, tile};
-
-/// Tasks of a pass, for any number of threads.
-const TASKS: usize = 8;
+use super::tasks::{self, Blank};
 
 /// Numbers of the output in a block: 128 KiB.
 const BLOCK: usize = 32 * 1024;
@@ -95,34 +90,6 @@ pub struct Forward {
     pub channels: Channels,
 }
 
-fn split(total: usize) -> Vec<Range<usize>> {
-    let tasks = TASKS.min(total);
-    (0..tasks)
-        .map(|task| task * total / tasks..(task + 1) * total / tasks)
-        .collect()
-}
-
-/// Runs `work` over `ranges`, each with its part of `out` (`unit` numbers for each of the
-/// range), and returns the results in the order of the ranges.
-fn in_parallel<R: Send>(
-    ranges: Vec<Range<usize>>,
-    mut out: &mut [f32],
-    unit: usize,
-    work: impl Fn(Range<usize>, &mut [f32]) -> R + Sync,
-) -> Vec<R> {
-    let mut tasks = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let (part, rest) = std::mem::take(&mut out).split_at_mut(range.len() * unit);
-        tasks.push((range, part));
-        out = rest;
-    }
-    tasks
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|(range, part)| work(range, part))
-        .collect()
-}
-
 /// Cuts `lines` into blocks of about [`BLOCK`] numbers of the output.
 fn blocks(shape: &ConvShape, lines: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let step = (BLOCK / shape.line_len()).max(1);
@@ -142,19 +109,16 @@ fn convolve<R: Send>(
 ) -> (Vec<f32>, Vec<R>) {
     let filter = shape.filter_from_torch(weight);
     let len = shape.line_len();
-    let mut out = vec![0.0; shape.lines() * len];
-    let results = in_parallel(split(shape.lines()), &mut out, len, |lines, out| {
+    tasks::make(shape.lines(), len, |lines, blank| {
         let mut result = start();
         let mut columns = Vec::new();
-        let first = lines.start;
         for block in blocks(shape, lines) {
-            let out = &mut out[(block.start - first) * len..(block.end - first) * len];
+            let out = blank.take(block.len() * len);
             shape.forward(x, &filter, block, out, &mut columns);
             each(&mut result, out);
         }
         result
-    });
-    (out, results)
+    })
 }
 
 /// The activations alone, with given statistics.
@@ -202,16 +166,13 @@ pub fn forward(
     };
     let channels = Channels::new(gamma, beta, mean, variance, normalisation.epsilon);
     let affine = channels.affine(normalisation.bounds);
-    let mut y = vec![0.0; conv.len()];
-    in_parallel(
-        split(shape.lines()),
-        &mut y,
-        shape.line_len(),
-        |lines, y| {
-            let conv = &conv[lines.start * shape.line_len()..lines.end * shape.line_len()];
-            affine.apply(conv, y);
-        },
-    );
+    let len = shape.line_len();
+    let (y, _) = tasks::make(shape.lines(), len, |lines, blank| {
+        for block in blocks(shape, lines) {
+            let y = blank.take(block.len() * len);
+            affine.apply(&conv[block.start * len..block.end * len], y);
+        }
+    });
     Forward { y, conv, channels }
 }
 
@@ -290,7 +251,7 @@ impl Backward<'_> {
         let affine = self.channels.affine(self.bounds);
         let mean = tile(&self.channels.mean);
         let len = shape.line_len();
-        let parts = in_parallel(split(shape.lines()), &mut [], 0, |lines, _| {
+        let parts = tasks::run(shape.lines(), |lines| {
             let mut sums = GradientSums::empty(channels);
             for block in blocks(shape, lines) {
                 let range = block.start * len..block.end * len;
@@ -320,13 +281,11 @@ impl Backward<'_> {
             (shape.images, shape.out_height(), shape.in_image_len())
         };
         let in_len = if self.wants_input { in_len } else { 0 };
-        let mut dx = vec![0.0; total * in_len];
-        let parts = in_parallel(split(total), &mut dx, in_len, |range, dx| {
+        let (dx, parts) = tasks::make(total, in_len, |range, dx| {
             let mut filter_gradient = vec![0.0; filter_len];
             if shape.depthwise {
-                for (image, number) in range.enumerate() {
-                    let dx = &mut dx[image * in_len..(image + 1) * in_len];
-                    self.depthwise_image(upstream, map, &filter, number, &mut filter_gradient, dx);
+                for image in range {
+                    self.depthwise_image(upstream, map, &filter, image, &mut filter_gradient, dx);
                 }
             } else {
                 let lines = range.start * lines_each..range.end * lines_each;
@@ -354,9 +313,10 @@ impl Backward<'_> {
         filter: &[f32],
         image: usize,
         filter_gradient: &mut [f32],
-        dx: &mut [f32],
+        dx: &mut Blank,
     ) {
         let len = self.shape.line_len();
+        let dx = self.wants_input.then_some(dx);
         let gradient_line = |line: usize, out: &mut [f32]| {
             let range = line * len..(line + 1) * len;
             map.apply(&upstream[range.clone()], &self.conv[range], out);
@@ -372,12 +332,25 @@ impl Backward<'_> {
         filter: &[f32],
         lines: Range<usize>,
         filter_gradient: &mut [f32],
-        dx: &mut [f32],
+        blank: &mut Blank,
     ) {
-        let len = self.shape.line_len();
-        let first_line = lines.start;
+        let (len, is_pointwise) = (self.shape.line_len(), self.shape.is_pointwise());
+        let in_len = if self.wants_input {
+            self.shape.in_line_len()
+        } else {
+            0
+        };
+        // Where windows overlap, blocks add to each other's input.
+        let (mut dx, mut first_line) = (Default::default(), lines.start);
+        if !is_pointwise {
+            dx = blank.take(lines.len() / self.shape.out_height() * self.shape.height * in_len);
+        }
         let (mut gradient, mut columns) = (Vec::new(), Vec::new());
         for block in blocks(self.shape, lines) {
+            if is_pointwise {
+                first_line = block.start;
+                dx = blank.take(block.len() * in_len);
+            }
             let range = block.start * len..block.end * len;
             gradient.resize(range.len(), 0.0);
             map.apply(&upstream[range.clone()], &self.conv[range], &mut gradient);
