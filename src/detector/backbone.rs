@@ -16,6 +16,9 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
     (6, 320, 1, 1),
 ];
 
+/// Stages up to stride 8.
+const STAGES_TO_STRIDE_8: usize = 3;
+
 /// Stages up to stride 16; the rest has stride 32.
 const STAGES_TO_STRIDE_16: usize = 5;
 
@@ -67,8 +70,10 @@ impl InvertedResidual {
     }
 }
 
-/// Features of an image at one or two strides.
+/// Features of an image at two or three strides.
 pub(super) struct Features {
+    /// `[N, H / 8, W / 8, C]`.
+    pub stride_8: Tensor<4>,
     /// `[N, H / 16, W / 16, C]`.
     pub stride_16: Tensor<4>,
     /// `[N, H / 32, W / 32, C]`, where asked for.
@@ -79,6 +84,7 @@ pub(super) struct Features {
 #[derive(Module, Debug)]
 pub(super) struct Backbone {
     stem: ConvBnAct,
+    to_stride_8: Vec<InvertedResidual>,
     to_stride_16: Vec<InvertedResidual>,
     to_stride_32: Vec<InvertedResidual>,
 }
@@ -87,7 +93,8 @@ impl Backbone {
     pub fn new(width_multiplier: f64, with_stride_32: bool, device: &Device) -> Self {
         let mut channels = scaled_channels(STEM_CHANNELS, width_multiplier);
         let stem = ConvBnActConfig::dense(3, channels, 3, Activation::Relu6).with_stride(2);
-        let (mut to_stride_16, mut to_stride_32) = (Vec::new(), Vec::new());
+        let (mut to_stride_8, mut to_stride_16, mut to_stride_32) =
+            (Vec::new(), Vec::new(), Vec::new());
         let count = if with_stride_32 {
             STAGES.len()
         } else {
@@ -97,10 +104,10 @@ impl Backbone {
             STAGES.into_iter().take(count).enumerate()
         {
             let output = scaled_channels(stage_channels, width_multiplier);
-            let part = if index < STAGES_TO_STRIDE_16 {
-                &mut to_stride_16
-            } else {
-                &mut to_stride_32
+            let part = match index {
+                0..STAGES_TO_STRIDE_8 => &mut to_stride_8,
+                STAGES_TO_STRIDE_8..STAGES_TO_STRIDE_16 => &mut to_stride_16,
+                _ => &mut to_stride_32,
             };
             for block in 0..blocks {
                 let stride = if block == 0 { stride } else { 1 };
@@ -112,15 +119,16 @@ impl Backbone {
         }
         Backbone {
             stem: stem.init(device),
+            to_stride_8,
             to_stride_16,
             to_stride_32,
         }
     }
 
-    /// Channels of the features at strides 16 and 32.
-    pub fn channels(width_multiplier: f64) -> (usize, usize) {
-        let of = |stage: usize| scaled_channels(STAGES[stage].1, width_multiplier);
-        (of(STAGES_TO_STRIDE_16 - 1), of(STAGES.len() - 1))
+    /// Channels of the features at strides 8, 16 and 32.
+    pub fn channels(width_multiplier: f64) -> [usize; 3] {
+        [STAGES_TO_STRIDE_8, STAGES_TO_STRIDE_16, STAGES.len()]
+            .map(|stages| scaled_channels(STAGES[stages - 1].1, width_multiplier))
     }
 
     /// `[N, H, W, 3]` to features.
@@ -128,10 +136,12 @@ impl Backbone {
         let run = |x: Tensor<4>, blocks: &[InvertedResidual]| {
             blocks.iter().fold(x, |x, block| block.forward(x))
         };
-        let stride_16 = run(self.stem.forward(images), &self.to_stride_16);
+        let stride_8 = run(self.stem.forward(images), &self.to_stride_8);
+        let stride_16 = run(stride_8.clone(), &self.to_stride_16);
         let stride_32 =
             (!self.to_stride_32.is_empty()).then(|| run(stride_16.clone(), &self.to_stride_32));
         Features {
+            stride_8,
             stride_16,
             stride_32,
         }

@@ -27,6 +27,9 @@ pub struct TrainSpec {
     pub input: InputSize,
     /// Pixels a cell of the output map: 16 or 32.
     pub output_stride: usize,
+    /// With output stride 16: add the features of stride 8, which know best where in a
+    /// cell a small object lies.
+    pub fuse_stride_8: bool,
     /// With output stride 16: add the upsampled features of stride 32.
     pub fuse_stride_32: bool,
     /// Channels of neck and head.
@@ -62,6 +65,7 @@ impl Default for TrainSpec {
                 width: 320,
             },
             output_stride: 16,
+            fuse_stride_8: true,
             fuse_stride_32: true,
             head_channels: 64,
             steps: 1000,

@@ -1,47 +1,65 @@
 //! Joins the backbone's features into the one map that the head reads.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::backbone::{Backbone, Features};
 use super::config::TrainPlan;
 use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
 
-/// One or two pointwise layers to a common number of channels; the coarse map is
-/// doubled in size and added (Lin et al. 2017, feature pyramids, figure 3).
+/// Layers to a common number of channels, whose maps are added: the coarse one doubled
+/// in size (Lin et al. 2017, feature pyramids, figure 3), the finest one halved by a
+/// strided 3x3 window (Liu et al. 2018, path aggregation, figure 1b).
 #[derive(Module, Debug)]
 pub(super) struct Neck {
+    from_stride_8: Option<ConvBnAct>,
     from_stride_16: Option<ConvBnAct>,
     from_stride_32: Option<ConvBnAct>,
 }
 
 impl Neck {
     pub fn new(plan: &TrainPlan, device: &Device) -> Self {
-        let (fine, coarse) = Backbone::channels(plan.width_multiplier);
+        let [finest, fine, coarse] = Backbone::channels(plan.width_multiplier);
         let lateral = |channels| {
             ConvBnActConfig::dense(channels, plan.head_channels, 1, Activation::None).init(device)
         };
+        let mut from_stride_32 = uses_stride_32(plan).then(|| lateral(coarse));
+        if let (16, Some(layer)) = (plan.output_stride, &mut from_stride_32) {
+            // The fine features begin alone: deep layers that have learnt nothing yet
+            // would only disturb them (Goyal et al. 2017, section 5.1).
+            layer.gamma = Param::from_tensor(Tensor::zeros([plan.head_channels], device));
+        }
+        // A window of 3x3 at every second place keeps where in a cell a thing lies.
+        let from_stride_8 =
+            ConvBnActConfig::dense(finest, plan.head_channels, 3, Activation::None).with_stride(2);
         Neck {
+            from_stride_8: (plan.output_stride == 16 && plan.fuse_stride_8)
+                .then(|| from_stride_8.init(device)),
             from_stride_16: (plan.output_stride == 16).then(|| lateral(fine)),
-            from_stride_32: uses_stride_32(plan).then(|| lateral(coarse)),
+            from_stride_32,
         }
     }
 
     /// `[N, H / stride, W / stride, head_channels]` at the plan's output stride.
     pub fn forward(&self, features: Features) -> Tensor<4> {
-        let coarse = self
-            .from_stride_32
-            .as_ref()
-            .zip(features.stride_32)
-            .map(|(layer, x)| layer.forward(x));
-        let fine = self
-            .from_stride_16
-            .as_ref()
-            .map(|layer| layer.forward(features.stride_16));
-        let joined = match (fine, coarse) {
-            (Some(fine), Some(coarse)) => fine + doubled(coarse),
-            (Some(map), None) | (None, Some(map)) => map,
-            (None, None) => unreachable!("`Neck::new` makes at least one of the layers"),
+        let Features {
+            stride_8,
+            stride_16,
+            stride_32,
+        } = features;
+        let run = |layer: &Option<ConvBnAct>, x: Option<Tensor<4>>| {
+            layer.as_ref().zip(x).map(|(layer, x)| layer.forward(x))
+        };
+        let coarse = run(&self.from_stride_32, stride_32);
+        let joined = match run(&self.from_stride_16, Some(stride_16)) {
+            Some(map) => [
+                run(&self.from_stride_8, Some(stride_8)),
+                coarse.map(doubled),
+            ]
+            .into_iter()
+            .flatten()
+            .fold(map, |sum, map| sum + map),
+            None => coarse.expect("with output stride 32 there is a layer for that stride"),
         };
         joined.clamp_min(0.0)
     }
