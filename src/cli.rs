@@ -123,6 +123,21 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// An error with its causes, outermost first. The library's errors tell their cause in
+/// their own text, which also stands in warnings and records, so a cause is told again
+/// only where no text before it holds it.
+pub fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// 2 for a user's mistake, 1 for a failure.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let is_mistake = error.chain().any(|cause| {
@@ -148,4 +163,30 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 .is_some_and(AugmentError::is_mistake)
     });
     if is_mistake { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = || std::io::Error::from_raw_os_error(2);
+        let read = SpecError::Read {
+            path: PathBuf::from("scene.yaml"),
+            source: missing(),
+        };
+        let told = describe(&anyhow::Error::from(read).context("loading"));
+        assert_eq!(
+            told,
+            "loading: cannot read scene.yaml: No such file or directory (os error 2)"
+        );
+        let told = describe(&anyhow::Error::from(missing()).context("cannot create out"));
+        assert_eq!(
+            told,
+            "cannot create out: No such file or directory (os error 2)"
+        );
+    }
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match admix::cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", admix::cli::describe(&error));
             ExitCode::from(admix::cli::exit_code(&error))
         }
     }

@@ -5,6 +5,7 @@
 //! Enums are externally tagged and written as one-key maps (`uniform: [0, 1]`).
 
 mod distribution;
+mod suggestion;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub enum SpecError {
     },
     #[error("{location}: {message}")]
     Invalid { location: String, message: String },
-    #[error("--set {text}: {reason}; write --set dotted.key=value, for example --set seed=3")]
+    #[error("--set {text}: {reason}")]
     Override { text: String, reason: String },
     /// Every problem that a plan found in its spec, at once.
     #[error("{path}: {count} problem(s):\n{list}", path = path.display(), count = problems.len(), list = bullet_list(problems))]
@@ -87,6 +88,8 @@ pub struct Override {
     value: Value,
 }
 
+const USAGE: &str = "write --set dotted.key=value, for example --set seed=3";
+
 impl std::str::FromStr for Override {
     type Err = SpecError;
 
@@ -97,10 +100,10 @@ impl std::str::FromStr for Override {
         };
         let (key, value) = text
             .split_once('=')
-            .ok_or_else(|| fail("there is no `=`".into()))?;
+            .ok_or_else(|| fail(format!("there is no `=`; {USAGE}")))?;
         let keys: Vec<String> = key.split('.').map(|part| part.trim().to_owned()).collect();
         if keys.iter().any(String::is_empty) {
-            return Err(fail("a part of the key is empty".into()));
+            return Err(fail(format!("a part of the key is empty; {USAGE}")));
         }
         let value = serde_yaml::from_str(value)
             .map_err(|error| fail(format!("the value is not YAML: {error}")))?;
@@ -113,6 +116,13 @@ impl std::str::FromStr for Override {
 }
 
 impl Override {
+    /// Whether it set the value at a key's path, one around it or one within it.
+    fn touches(&self, key: &str) -> bool {
+        let parts = parts_of_key(key);
+        let shared = parts.len().min(self.keys.len());
+        shared > 0 && parts.iter().zip(&self.keys).all(|(a, b)| a == b)
+    }
+
     fn apply(&self, root: &mut Value) -> Result<(), SpecError> {
         let fail = |reason: String| SpecError::Override {
             text: self.text.clone(),
@@ -163,20 +173,35 @@ pub fn parse<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
 ) -> Result<T, SpecError> {
+    let of_text = || read_value::<T, _>(serde_yaml::Deserializer::from_str(text));
     if overrides.is_empty() {
-        return read_value(serde_yaml::Deserializer::from_str(text), text, path);
+        return of_text().map_err(|fault| fault.into_error(path));
     }
     let mut value: Value = serde_yaml::from_str(text)
-        .map_err(|error| invalid(path, error.location(), "", &error.to_string()))?;
+        .map_err(|error| Fault::new(String::new(), &error).into_error(path))?;
     for item in overrides {
         item.apply(&mut value)?;
     }
-    read_value(value, text, path)
+    read_value(value).map_err(|fault: Fault| {
+        // The file's own fault has a position, which a value with overrides has lost.
+        if let Err(own) = of_text()
+            && (&own.key, &own.message) == (&fault.key, &fault.message)
+        {
+            return own.into_error(path);
+        }
+        match overrides.iter().rev().find(|item| item.touches(&fault.key)) {
+            Some(item) => SpecError::Override {
+                text: item.text.clone(),
+                reason: with_key(&fault.key, &fault.message),
+            },
+            None => fault.placed_by_key(text).into_error(path),
+        }
+    })
 }
 
 /// Reads a spec from a value that is already in memory, such as one inside another spec.
 pub fn from_value<T: DeserializeOwned>(value: Value, path: &Path) -> Result<T, SpecError> {
-    read_value(value, "", path)
+    read_value(value).map_err(|fault| fault.into_error(path))
 }
 
 /// Lets serde_yaml read enums as one-key maps everywhere below.
@@ -188,83 +213,98 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Root<T> {
     }
 }
 
-fn read_value<'de, T, D>(deserializer: D, text: &str, path: &Path) -> Result<T, SpecError>
+fn read_value<'de, T, D>(deserializer: D) -> Result<T, Fault>
 where
     T: DeserializeOwned,
     D: Deserializer<'de, Error = serde_yaml::Error>,
 {
     serde_path_to_error::deserialize::<D, Root<T>>(deserializer)
         .map(|root| root.0)
-        .map_err(|error| {
-            let key = error.path().to_string();
-            let inner = error.into_inner();
-            let location = inner.location();
-            if location.is_some() {
-                return invalid(path, location, &key, &inner.to_string());
+        .map_err(|error| Fault::new(error.path().to_string(), error.inner()))
+}
+
+/// What does not fit in a YAML value, and where.
+struct Fault {
+    /// Path of the key, such as `objects[0].paints`; empty or `.` at the root.
+    key: String,
+    message: String,
+    /// Line and column, from 1.
+    position: Option<(usize, usize)>,
+}
+
+impl Fault {
+    fn new(key: String, error: &serde_yaml::Error) -> Self {
+        let position = error.location().map(|at| (at.line(), at.column()));
+        let mut message = error.to_string();
+        if let Some((line, column)) = position {
+            // serde_yaml repeats the place at the end of its message; once is enough.
+            message = message.replace(&format!(" at line {line} column {column}"), "");
+        }
+        // It also begins with the path of the map around the key.
+        if let Some((around, rest)) = message.split_once(": ")
+            && parts_of_key(&key).starts_with(&parts_of_key(around))
+        {
+            message = rest.to_owned();
+        }
+        Fault {
+            message: suggestion::with_nearest_name(&message),
+            key,
+            position,
+        }
+    }
+
+    /// The same with the position at which the key stands in `text`, by its name: good
+    /// enough to point a reader at the place where the parser's own is lost.
+    fn placed_by_key(mut self, text: &str) -> Self {
+        let mut from = 0;
+        for part in parts_of_key(&self.key) {
+            // A list's items have no name to look for.
+            if part.parse::<usize>().is_ok() {
+                continue;
             }
-            let message = inner.to_string();
-            match line_of_key(text, &key) {
-                Some(line) => SpecError::Invalid {
-                    location: format!("{}:{line}", path.display()),
-                    message: with_key(&key, &message),
-                },
-                None => invalid(path, None, &key, &message),
-            }
-        })
+            let found = text
+                .lines()
+                .enumerate()
+                .skip(from)
+                .find_map(|(line, content)| {
+                    let name = content.trim_start_matches([' ', '-']);
+                    name.starts_with(&format!("{part}:"))
+                        .then_some((line, content.len() - name.len()))
+                });
+            let Some((line, column)) = found else {
+                break;
+            };
+            self.position = Some((line + 1, column + 1));
+            from = line + 1;
+        }
+        self
+    }
+
+    fn into_error(self, path: &Path) -> SpecError {
+        let place = match self.position {
+            Some((line, column)) => format!("{}:{line}:{column}", path.display()),
+            None => path.display().to_string(),
+        };
+        SpecError::Invalid {
+            location: place,
+            message: with_key(&self.key, &self.message),
+        }
+    }
 }
 
 fn with_key(key: &str, message: &str) -> String {
-    if key.is_empty() || key == "." || message.starts_with(&format!("{key}: ")) {
+    if key.is_empty() || key == "." {
         message.to_owned()
     } else {
         format!("{key}: {message}")
     }
 }
 
-fn invalid(
-    path: &Path,
-    location: Option<serde_yaml::Location>,
-    key: &str,
-    message: &str,
-) -> SpecError {
-    let place = match &location {
-        Some(place) => format!("{}:{}:{}", path.display(), place.line(), place.column()),
-        None => path.display().to_string(),
-    };
-    // serde_yaml repeats the place at the end of its message; once is enough.
-    let message = match &location {
-        Some(place) => message.replace(
-            &format!(" at line {} column {}", place.line(), place.column()),
-            "",
-        ),
-        None => message.to_owned(),
-    };
-    SpecError::Invalid {
-        location: place,
-        message: with_key(key, &message),
-    }
-}
-
-/// The line on which a dotted key stands, by indentation: good enough to point a
-/// reader at the place after overrides have cut the parser's own positions off.
-fn line_of_key(text: &str, key: &str) -> Option<usize> {
-    let mut from = 0;
-    let mut found = None;
-    for part in key
-        .split('.')
-        .map(|part| part.split('[').next().unwrap_or(part))
+/// `objects[0].paints` as `objects`, `0`, `paints`.
+fn parts_of_key(key: &str) -> Vec<&str> {
+    key.split(['.', '[', ']'])
         .filter(|part| !part.is_empty())
-    {
-        let offset = text.lines().skip(from).position(|line| {
-            line.trim_start()
-                .trim_start_matches("- ")
-                .starts_with(&format!("{part}:"))
-        })?;
-        from += offset;
-        found = Some(from + 1);
-        from += 1;
-    }
-    found
+        .collect()
 }
 
 #[cfg(test)]
@@ -342,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_reach_into_maps_and_are_reported_with_a_line() {
+    fn overrides_reach_into_maps_and_are_named_where_they_do_not_fit() {
         let text = "camera:\n  focal_mm: 35\n";
         assert_eq!(
             read(text, &["camera.focal_mm=50"]).unwrap().camera.focal_mm,
@@ -352,12 +392,40 @@ mod tests {
             read(text, &["count={poisson: {mean: 3}}"]).unwrap().count,
             Some(Distribution::Poisson { mean: 3.0 })
         );
-        let error = read(text, &["camera.focal_mm=wide"]).unwrap_err();
-        assert!(
-            error.starts_with("scene.yaml:2") && error.contains("camera.focal_mm"),
-            "{error}"
-        );
+        for (set, parts) in [
+            ("camera.focal_mm=wide", ["camera.focal_mm: ", "a number"]),
+            (
+                "camera.focal=50",
+                ["camera.focal: ", "did you mean `focal_mm`?"],
+            ),
+            ("camra.focal_mm=50", ["camra: ", "did you mean `camera`?"]),
+            ("camera={focal: 50}", ["camera.focal: ", "`focal_mm`?"]),
+        ] {
+            let error = read(text, &[set]).unwrap_err();
+            assert!(error.starts_with(&format!("--set {set}: ")), "{error}");
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
         assert!("novalue".parse::<Override>().is_err());
         assert!("a..b=1".parse::<Override>().is_err());
+    }
+
+    #[test]
+    fn a_fault_of_the_file_keeps_its_place_beside_overrides() {
+        let text = "count: 3\ncamera:\n  focal_mm: 35\n  shap: quad\n";
+        for overrides in [&[][..], &["camera.focal_mm=50"], &["count=2"]] {
+            let error = read(text, overrides).unwrap_err();
+            assert!(
+                error.starts_with("scene.yaml:3:3: camera.shap: "),
+                "{error}"
+            );
+            assert!(error.ends_with("did you mean `shape`?"), "{error}");
+        }
+        // The override mends the first fault and the second is told with its line.
+        let text = "count: many\ncamera:\n  focal_mm: 35\n  shap: quad\n";
+        let error = read(text, &["count=2"]).unwrap_err();
+        assert!(
+            error.starts_with("scene.yaml:4:3: camera.shap: "),
+            "{error}"
+        );
     }
 }

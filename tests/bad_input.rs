@@ -306,3 +306,60 @@ fn the_program_ends_with_2_and_says_why() {
         "{code:?} {text}"
     );
 }
+
+/// The program's exit code, standard output and standard error, run in `folder`.
+fn admix(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::cargo_bin("admix")
+        .unwrap()
+        .current_dir(folder)
+        // No driver file is there, so that no adapter answers.
+        .envs(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, "/nonexistent")))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn without_an_adapter_the_remedy_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/scenes/dice.yaml");
+    for arguments in [
+        &["generate", scene, "-n", "1", "-o", "out"][..],
+        &["preview", scene, "-o", "out.png"],
+        &["bench", "render", scene, "-n", "1"],
+    ] {
+        let (code, _, text) = admix(folder.path(), arguments);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(
+            text.contains("no Vulkan adapter") && text.contains("make vulkan"),
+            "{text}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let (code, text, _) = admix(folder.path(), &["doctor"]);
+    assert!(
+        code == Some(0) && text.contains("rendering cannot run"),
+        "{text}"
+    );
+    let (_, text, _) = admix(folder.path(), &["doctor", "--json"]);
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert!(result["adapter"].is_null(), "{result}");
+    assert!(result["problem"].as_str().unwrap().contains("make vulkan"));
+}
+
+#[test]
+fn a_missing_file_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, text) = admix(
+        folder.path(),
+        &["generate", "gone.yaml", "-n", "1", "-o", "out"],
+    );
+    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(text.matches("os error 2").count(), 1, "{text}");
+}
