@@ -15,6 +15,8 @@ mod report;
 mod score;
 mod train;
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::augment::AugmentError;
@@ -103,6 +105,19 @@ impl Common {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UserMistake(pub String);
+
+/// Refuses arguments that are not UTF-8: manifests and results hold paths as JSON, which
+/// could not name such a file.
+pub fn check_arguments(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+    match arguments.find(|argument| argument.to_str().is_none()) {
+        Some(argument) => Err(UserMistake(format!(
+            "the argument {} is not UTF-8; rename the file or folder",
+            argument.display()
+        ))
+        .into()),
+        None => Ok(()),
+    }
+}
 
 /// Runs a parsed command line.
 pub fn run(cli: Cli) -> anyhow::Result<()> {

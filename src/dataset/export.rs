@@ -62,7 +62,8 @@ fn plan_of(dataset: &Dataset) -> PlanHash {
                 .map(|a| (a.category_id, a.bbox, a.area, a.is_crowd, &a.extra))
                 .collect();
             (
-                &sample.path,
+                // A folder's name need not be UTF-8, which JSON must be.
+                sample.path.to_string_lossy(),
                 &sample.record,
                 sample.width,
                 sample.height,

@@ -1,6 +1,6 @@
 //! Checks that the readers of all formats share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use super::decode::MAX_SIDE_PX;
@@ -131,6 +131,35 @@ pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(found)
 }
 
+/// Drops the files whose path below `folder` is not UTF-8, with a warning: label files,
+/// manifests and results could not name them.
+pub(super) fn keep_utf8_names(files: &mut Vec<PathBuf>, folder: &Path, warnings: &mut Warnings) {
+    files.retain(|file| {
+        let is_utf8 = file.strip_prefix(folder).unwrap_or(file).to_str().is_some();
+        if !is_utf8 {
+            let kind = "file name is not UTF-8: left out, rename it";
+            warnings.add(kind, file.display().to_string());
+        }
+        is_utf8
+    });
+}
+
+/// What is wrong with the names of categories: one that is empty or stands twice.
+pub(super) fn fault_of_names<'a>(names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.trim().is_empty() {
+            return Some("a class has an empty name; give it one".to_owned());
+        }
+        if !seen.insert(name) {
+            return Some(format!(
+                "two classes are named `{name}`; rename or merge them"
+            ));
+        }
+    }
+    None
+}
+
 /// `path` below `folder`, with forward slashes, as label files write it.
 pub(super) fn name_below(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder)
@@ -141,10 +170,15 @@ pub(super) fn name_below(path: &Path, folder: &Path) -> String {
         .join("/")
 }
 
+/// The text of a label file, without the byte order mark that some editors put first.
 pub(super) fn read_text(path: &Path) -> Result<String, DatasetError> {
-    std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
+    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
         path: path.to_owned(),
         source,
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
     })
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::decode::image_size;
 use super::intake::{
-    IMAGE_ENDINGS, box_in_image, files_below, manifest_by_name, name_below, read_text,
-    relative_or_error, size_is_usable,
+    IMAGE_ENDINGS, box_in_image, fault_of_names, files_below, keep_utf8_names, manifest_by_name,
+    name_below, read_text, relative_or_error, size_is_usable,
 };
 use super::{Dataset, DatasetError, Origin, Record, Sample, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
@@ -62,13 +62,21 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     let splits = splits(root, &mut warnings)?;
     let mut records = manifest_by_name(root)?;
     let mut files = Vec::new();
-    for path in files_below(&folder)? {
+    let mut paths = files_below(&folder)?;
+    keep_utf8_names(&mut paths, &folder, &mut warnings);
+    for path in paths {
         if path.extension().is_some_and(|ending| ending == "xml") {
             let xml = parse(&path)?;
             files.push((path, xml));
         }
     }
     let categories = categories(root, &files)?;
+    if let Some(fault) = fault_of_names(categories.iter().map(|c| &c.name)) {
+        return Err(DatasetError::Format {
+            path: folder,
+            message: fault,
+        });
+    }
     let ids: HashMap<&str, u32> = categories.iter().map(|c| (c.name.as_str(), c.id)).collect();
     let mut samples = BTreeMap::new();
     let mut annotation_id = 0;
@@ -225,13 +233,37 @@ fn image_of(
 
 fn parse(path: &Path) -> Result<Xml, DatasetError> {
     let text = read_text(path)?;
-    quick_xml::de::from_str(&text).map_err(|error| DatasetError::Format {
+    let fail = |message: String| DatasetError::Format {
         path: path.to_owned(),
-        message: match syntax_error_line(&text) {
-            Some(line) => format!("line {line}: {error}"),
-            None => format!("{error}; <annotation> with <object><name> and <bndbox> is expected"),
-        },
-    })
+        message,
+    };
+    let expected = "<annotation> with <object><name> and <bndbox> is expected";
+    let mut xml = quick_xml::de::Deserializer::from_str(&text);
+    let parsed = serde_path_to_error::deserialize(&mut xml).map_err(|error| {
+        fail(match syntax_error_line(&text) {
+            Some(line) => format!("line {line}: {}", error.inner()),
+            None => format!("{}: {}; {expected}", error.path(), error.inner()),
+        })
+    })?;
+    match root_element(&text) {
+        Some(name) if name == "annotation" => Ok(parsed),
+        Some(name) => Err(fail(format!("the root is <{name}>; {expected}"))),
+        None => Err(fail(format!("there is no element; {expected}"))),
+    }
+}
+
+/// The name of the outermost element, which the deserialiser does not look at.
+fn root_element(text: &str) -> Option<String> {
+    let mut reader = quick_xml::Reader::from_str(text);
+    loop {
+        match reader.read_event().ok()? {
+            quick_xml::events::Event::Start(tag) | quick_xml::events::Event::Empty(tag) => {
+                return Some(String::from_utf8_lossy(tag.name().as_ref()).into_owned());
+            }
+            quick_xml::events::Event::Eof => return None,
+            _ => {}
+        }
+    }
 }
 
 /// The line of the first error of syntax, which the deserialiser does not tell.

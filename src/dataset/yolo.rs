@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::decode::image_size;
 use super::intake::{
-    box_in_image, files_below, is_image, manifest_by_name, name_below, read_text, relative,
+    box_in_image, fault_of_names, files_below, is_image, keep_utf8_names, manifest_by_name,
+    name_below, read_text, relative,
 };
 use super::{Dataset, DatasetError, Origin, Record, Sample, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
@@ -71,11 +72,10 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
         Names::List(names) => (0..).zip(names).collect(),
         Names::Map(names) => names,
     };
-    let mut seen = BTreeSet::new();
-    if let Some(name) = names.values().find(|name| !seen.insert(*name)) {
+    if let Some(fault) = fault_of_names(names.values()) {
         return Err(DatasetError::Format {
             path,
-            message: format!("names: two classes are named `{name}`; rename or merge them"),
+            message: format!("names: {fault}"),
         });
     }
     let mut reader = Reader {
@@ -94,6 +94,9 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     // Trainers require both keys, so equal ones are how a set without splits is written.
     let has_splits = places[0] != places[1];
     for (split, places) in Split::ALL.into_iter().zip(&places) {
+        if split == Split::Val && !has_splits {
+            continue;
+        }
         for place in places.iter().filter(|place| !place.is_empty()) {
             for image in reader.images_of(place)? {
                 let has_split = has_splits || split == Split::Test;
@@ -168,11 +171,13 @@ impl Reader {
         )))
     }
 
-    fn images_of(&self, place: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    fn images_of(&mut self, place: &str) -> Result<Vec<PathBuf>, DatasetError> {
         let path = self.resolve(place)?;
         if path.is_dir() {
             let mut files = files_below(&path)?;
             files.retain(|file| is_image(file));
+            self.warn_of_lone_labels(&path, &files)?;
+            keep_utf8_names(&mut files, &self.base, &mut self.warnings);
             return Ok(files);
         }
         let lines = read_text(&path)?;
@@ -187,6 +192,29 @@ impl Reader {
                     })
             })
             .collect()
+    }
+
+    /// Warns of label files in the twin of an image folder that have no image there.
+    fn warn_of_lone_labels(
+        &mut self,
+        folder: &Path,
+        images: &[PathBuf],
+    ) -> Result<(), DatasetError> {
+        let twin = label_twin(folder, &self.base);
+        if twin == folder || !twin.is_dir() {
+            return Ok(());
+        }
+        let known: BTreeSet<PathBuf> = images
+            .iter()
+            .map(|image| label_path(image, &self.base))
+            .collect();
+        for label in files_below(&twin)? {
+            if label.extension().is_some_and(|ending| ending == "txt") && !known.contains(&label) {
+                let kind = "label file whose image is missing: left out";
+                self.warnings.add(kind, label.display().to_string());
+            }
+        }
+        Ok(())
     }
 
     fn list(&mut self, image: PathBuf, split: Option<Split>) {
@@ -303,7 +331,12 @@ impl Reader {
 
 /// `labels/x.txt` of `images/x.jpg`; beside the image where no folder is `images`.
 fn label_path(image: &Path, base: &Path) -> PathBuf {
-    let below = image.strip_prefix(base).unwrap_or(image);
+    label_twin(image, base).with_extension("txt")
+}
+
+/// The path with `labels` in place of the last `images`.
+fn label_twin(path: &Path, base: &Path) -> PathBuf {
+    let below = path.strip_prefix(base).unwrap_or(path);
     let parts: Vec<_> = below.components().collect();
     let swap = parts.iter().rposition(|part| part.as_os_str() == "images");
     let swapped = parts.iter().enumerate().map(|(index, part)| {
@@ -314,7 +347,6 @@ fn label_path(image: &Path, base: &Path) -> PathBuf {
         }
     });
     base.join(swapped.collect::<PathBuf>())
-        .with_extension("txt")
 }
 
 /// Class and box, in fractions of the image, of one line: five numbers, or a class and
@@ -322,7 +354,10 @@ fn label_path(image: &Path, base: &Path) -> PathBuf {
 fn parse_line(line: &str) -> Result<(u32, BoundingBox), String> {
     let mut words = line.split_whitespace();
     let class = words.next().unwrap_or_default();
+    // Tools that write a table of floating-point numbers write classes as `3.0`.
     let class = class
+        .strip_suffix(".0")
+        .unwrap_or(class)
         .parse()
         .map_err(|_| format!("`{class}` is not a class number"))?;
     let numbers: Vec<f64> = words
@@ -414,6 +449,8 @@ mod tests {
         make(folder.path(), "train: images/train\nnames: 3\n");
         let message = Dataset::open(folder.path()).unwrap_err().to_string();
         assert!(message.contains("list of class names"), "{message}");
+        assert_eq!(parse_line("3.0 1 2 3 4").unwrap().0, 3);
+        assert!(parse_line("0.5 1 2 3 4").is_err());
         assert!(parse_line("0 1 2 3").is_err() && parse_line("x 1 1 1 1").is_err());
     }
 }
