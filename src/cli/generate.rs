@@ -29,7 +29,7 @@ pub struct GenerateArgs {
     /// Also write masks/: 16-bit PNG, 0 for the ground, otherwise the object's number.
     #[arg(long)]
     masks: bool,
-    /// Also write depth/: 16-bit PNG in tenths of a millimetre, 0 for the ground.
+    /// Also write depth/: 16-bit PNG in tenths of a millimetre from the camera's plane.
     #[arg(long)]
     depth: bool,
     #[command(flatten)]
