@@ -179,12 +179,13 @@ fn drawn_box(exact: BoundingBox, margin: f64, square: bool) -> BoundingBox {
     let longer = exact.width.max(exact.height);
     let side = |length: f64| (if square { longer } else { length }) * (1.0 + margin);
     let (width, height) = (side(exact.width), side(exact.height));
-    BoundingBox {
-        x: exact.x + (exact.width - width) / 2.0,
-        y: exact.y + (exact.height - height) / 2.0,
+    let drawn = [
+        exact.x + (exact.width - width) / 2.0,
+        exact.y + (exact.height - height) / 2.0,
         width,
         height,
-    }
+    ];
+    drawn.map(round4).into()
 }
 
 fn round4(value: f64) -> f64 {

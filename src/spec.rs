@@ -415,7 +415,7 @@ mod tests {
         for overrides in [&[][..], &["camera.focal_mm=50"], &["count=2"]] {
             let error = read(text, overrides).unwrap_err();
             assert!(
-                error.starts_with("scene.yaml:3:3: camera.shap: "),
+                error.starts_with("scene.yaml:4:3: camera.shap: "),
                 "{error}"
             );
             assert!(error.ends_with("did you mean `shape`?"), "{error}");

@@ -72,9 +72,10 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     }
     .max(1);
     let rows = (tiles.len() as u32).div_ceil(columns).max(1);
-    let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * TILE_PX, Rgb([24, 24, 24]));
+    let row_px = tiles.iter().map(RgbImage::height).max().unwrap_or(TILE_PX);
+    let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * row_px, Rgb([24, 24, 24]));
     for (index, tile) in (0..).zip(&tiles) {
-        let (x, y) = (index % columns * TILE_PX, index / columns * TILE_PX);
+        let (x, y) = (index % columns * TILE_PX, index / columns * row_px);
         image::imageops::replace(&mut sheet, tile, i64::from(x), i64::from(y));
     }
     if args.common.dry_run {

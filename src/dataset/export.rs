@@ -169,10 +169,11 @@ impl Names {
 fn place_image(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
     make_parent(to)?;
     if std::fs::hard_link(&sample.path, to).is_err() {
-        std::fs::copy(&sample.path, to).map_err(|source| DatasetError::Read {
+        let bytes = std::fs::read(&sample.path).map_err(|source| DatasetError::Read {
             path: sample.path.clone(),
             source,
         })?;
+        write_atomically(to, &bytes)?;
     }
     Ok(())
 }
