@@ -99,6 +99,17 @@ impl Common {
             .or_else(|| std::thread::available_parallelism().ok())
             .map_or(1, std::num::NonZeroUsize::get)
     }
+
+    /// Refuses `--set` where `command` reads no file that it could change.
+    fn refuse_overrides(&self, command: &str) -> Result<(), UserMistake> {
+        if self.overrides.is_empty() {
+            Ok(())
+        } else {
+            Err(UserMistake(format!(
+                "--set: {command} reads no YAML file to override"
+            )))
+        }
+    }
 }
 
 /// A mistake of the user that is not in a file: it ends the program with exit code 2.

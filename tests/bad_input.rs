@@ -584,3 +584,51 @@ fn a_missing_file_is_told_once() {
     assert_eq!(code, Some(2), "{text}");
     assert_eq!(text.matches("os error 2").count(), 1, "{text}");
 }
+
+#[test]
+fn arguments_out_of_range_are_refused() {
+    let (folder, labels) = sound();
+    std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/scenes/dice.yaml");
+    let image = "images/a.jpg";
+    for (arguments, part) in [
+        (&["generate", scene, "-n", "0", "-o", "out"][..], "1.."),
+        (&["preview", scene, "-n", "0", "-o", "out.png"], "1.."),
+        (&["preview", ".", "-o", "out.jpg"], "a PNG file"),
+        (
+            &["preview", ".", "-o", "o.png", "--set", "a=1"],
+            "reads no YAML",
+        ),
+        (&["doctor", "--set", "a=1"], "reads no YAML"),
+        (
+            &[
+                "predict", "--model", "m", image, "-o", "out", "--set", "a=1",
+            ],
+            "reads no YAML",
+        ),
+        (
+            &[
+                "predict",
+                "--model",
+                "m",
+                image,
+                "-o",
+                "out",
+                "--min-score",
+                "7",
+            ],
+            "0 to 1",
+        ),
+    ] {
+        let (code, _, text) = admix(folder.path(), arguments);
+        assert!(code == Some(2) && text.contains(part), "{code:?} {text}");
+    }
+    let (code, _, text) = admix(folder.path(), &["preview", ".", "-o", "new/sheet.png"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        read_image(&folder.path().join("new/sheet.png"))
+            .unwrap()
+            .height(),
+        240
+    );
+}

@@ -352,12 +352,22 @@ fn create_dir_all(path: &Path) -> Result<(), DatasetError> {
     })
 }
 
+/// The system's own error, where `tempfile` has added the temporary name, which means
+/// nothing to a user.
+fn without_temporary_path(error: std::io::Error) -> std::io::Error {
+    let code = error
+        .get_ref()
+        .and_then(|wrapped| wrapped.source()?.downcast_ref::<std::io::Error>())
+        .and_then(std::io::Error::raw_os_error);
+    code.map_or(error, std::io::Error::from_raw_os_error)
+}
+
 /// Writes a file under a temporary name beside its place and renames it, so that a
 /// reader sees either nothing or the whole.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
     let fail = |source| DatasetError::Write {
         path: path.to_owned(),
-        source,
+        source: without_temporary_path(source),
     };
     let folder = path
         .parent()
@@ -481,6 +491,15 @@ mod tests {
         }
         assert!(matches!(begin(&resumed, "p").unwrap(), Begun::Complete(_)));
         assert!(!resumed.join("records").exists());
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file_and_not_the_temporary_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/file.json");
+        let message = write_atomically(&path, b"{}").unwrap_err().to_string();
+        assert!(message.contains("gone/file.json: "), "{message}");
+        assert!(!message.contains(TEMPORARY), "{message}");
     }
 
     #[test]
