@@ -1,11 +1,11 @@
 //! Checks that the readers of all formats share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use super::decode::MAX_SIDE_PX;
-use super::{DatasetError, Record, Warnings};
-use crate::annotation::BoundingBox;
+use super::{DatasetError, Origin, Record, Sample, Split, Warnings};
+use crate::annotation::{Annotation, BoundingBox};
 
 /// How far, in pixels, a box may reach out of its image before that is worth a
 /// warning: tools that round corners outwards stay below it.
@@ -96,13 +96,75 @@ pub(super) fn box_in_image(
     Some(clipped)
 }
 
-/// A manifest by file name, for formats whose files have no identifiers.
-pub(super) fn manifest_by_name(root: &Path) -> Result<HashMap<String, Record>, DatasetError> {
-    let records = super::read_manifest(&root.join("manifest.jsonl"))?;
-    Ok(records
-        .into_values()
-        .map(|record| (record.file_name.clone(), record))
-        .collect())
+/// Collects the samples of formats whose files have no identifiers: images are numbered by
+/// the manifest where it names them, else in their order, and boxes in theirs.
+pub(super) struct Numbering {
+    manifest: PathBuf,
+    records: HashMap<String, Record>,
+    samples: BTreeMap<u64, Sample>,
+    boxes: u64,
+}
+
+impl Numbering {
+    pub(super) fn new(root: &Path) -> Result<Self, DatasetError> {
+        let manifest = root.join("manifest.jsonl");
+        let records = super::read_manifest(&manifest)?
+            .into_values()
+            .map(|record| (record.file_name.clone(), record));
+        Ok(Numbering {
+            records: records.collect(),
+            manifest,
+            samples: BTreeMap::new(),
+            boxes: 0,
+        })
+    }
+
+    /// Adds image number `order`, counted from 1.
+    ///
+    /// # Errors
+    /// An identifier that is taken, which a manifest of only some of the images leads to.
+    pub(super) fn add(
+        &mut self,
+        order: u64,
+        path: PathBuf,
+        file_name: String,
+        (width, height): (u32, u32),
+        split: Option<Split>,
+        mut annotations: Vec<Annotation>,
+    ) -> Result<(), DatasetError> {
+        let record = self.records.remove(&file_name).unwrap_or_else(|| {
+            let mut record = Record::new(order, file_name.clone(), Origin::Real);
+            record.split = split;
+            record
+        });
+        for annotation in &mut annotations {
+            self.boxes += 1;
+            annotation.id = self.boxes;
+        }
+        let sample = Sample {
+            id: record.id,
+            path,
+            file_name,
+            width,
+            height,
+            annotations,
+            record,
+        };
+        match self.samples.insert(sample.id, sample) {
+            None => Ok(()),
+            Some(other) => Err(DatasetError::Format {
+                path: self.manifest.clone(),
+                message: format!(
+                    "it covers only part of the images: id {} is taken twice; remove it",
+                    other.id
+                ),
+            }),
+        }
+    }
+
+    pub(super) fn into_samples(self) -> Vec<Sample> {
+        self.samples.into_values().collect()
+    }
 }
 
 /// The files below a folder, sorted, with their path relative to it. Hidden files are

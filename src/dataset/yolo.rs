@@ -1,17 +1,17 @@
 //! Reads YOLO as Ultralytics lays it out: `data.yaml`, `images/` and `labels/*.txt`
 //! with one `class x_center y_center width height` a line, in fractions of the image.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::decode::image_size;
 use super::intake::{
-    box_in_image, fault_of_names, files_below, is_image, keep_utf8_names, manifest_by_name,
-    name_below, read_text, relative,
+    Numbering, box_in_image, fault_of_names, files_below, is_image, keep_utf8_names, name_below,
+    read_text, relative,
 };
-use super::{Dataset, DatasetError, Origin, Record, Sample, Split, Warnings};
+use super::{Dataset, DatasetError, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
 use crate::spec;
 
@@ -82,7 +82,7 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
         base: base_folder(root, data.path.as_deref()),
         data_file: path,
         classes: names.keys().copied().collect(),
-        records: manifest_by_name(root)?,
+        numbering: Numbering::new(root)?,
         warnings: Warnings::default(),
         found: BTreeMap::new(),
     };
@@ -104,7 +104,8 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
             }
         }
     }
-    let samples = reader.samples()?;
+    reader.read()?;
+    let samples = reader.numbering.into_samples();
     if samples.is_empty() {
         let place = reader.data_file.display().to_string();
         reader.warnings.add("no images in any split", place);
@@ -135,7 +136,7 @@ struct Reader {
     base: PathBuf,
     data_file: PathBuf,
     classes: Vec<u32>,
-    records: HashMap<String, Record>,
+    numbering: Numbering,
     warnings: Warnings,
     /// Images and the split of each; `None` where several splits list the image.
     found: BTreeMap<PathBuf, Option<Split>>,
@@ -230,11 +231,10 @@ impl Reader {
         }
     }
 
-    fn samples(&mut self) -> Result<Vec<Sample>, DatasetError> {
+    /// Numbers the images that were found, with their labels.
+    fn read(&mut self) -> Result<(), DatasetError> {
         let images_folder = self.base.join("images");
-        let mut samples = BTreeMap::new();
-        let mut annotation_id = 0;
-        for (index, (path, split)) in (1_u64..).zip(std::mem::take(&mut self.found)) {
+        for (order, (path, split)) in (1_u64..).zip(std::mem::take(&mut self.found)) {
             let place = path.display().to_string();
             if !path.is_file() {
                 self.warnings.add("image file is missing: left out", place);
@@ -254,33 +254,11 @@ impl Reader {
                 &self.base
             };
             let file_name = name_below(&path, folder);
-            let record = self.records.remove(&file_name).unwrap_or_else(|| {
-                let mut record = Record::new(index, file_name.clone(), Origin::Real);
-                record.split = split;
-                record
-            });
-            let mut annotations = self.labels(&label_path(&path, &self.base), size)?;
-            for annotation in &mut annotations {
-                annotation_id += 1;
-                annotation.id = annotation_id;
-            }
-            let sample = Sample {
-                id: record.id,
-                path,
-                file_name,
-                width: size.0,
-                height: size.1,
-                annotations,
-                record,
-            };
-            if let Some(other) = samples.insert(sample.id, sample) {
-                return Err(self.error(format!(
-                    "manifest.jsonl covers only part of the images: id {} is taken twice; remove it",
-                    other.id
-                )));
-            }
+            let annotations = self.labels(&label_path(&path, &self.base), size)?;
+            self.numbering
+                .add(order, path, file_name, size, split, annotations)?;
         }
-        Ok(samples.into_values().collect())
+        Ok(())
     }
 
     /// The boxes of a label file; none where there is no file, which is how YOLO marks
