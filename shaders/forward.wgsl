@@ -19,11 +19,9 @@ fn vertex(in: VertexIn) -> Varying {
     return Varying(scene.clip_from_world * world, world.xyz, normal, local_position(in), in.instance);
 }
 
-// The ground plane, as one quad.
 @vertex
 fn ground_vertex(@builtin(vertex_index) index: u32) -> Varying {
-    let corner = vec2(f32(index & 1u), f32(index >> 1u)) * 2.0 - 1.0;
-    let world = vec3(corner * 3.0, 0.0);
+    let world = ground_position(index);
     return Varying(scene.clip_from_world * vec4(world, 1.0), world, vec3(0.0, 0.0, 1.0), world, 0u);
 }
 

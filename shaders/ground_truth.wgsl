@@ -17,7 +17,13 @@ fn vertex(in: VertexIn) -> Varying {
     return Varying(scene.clip_from_world * world_position(in), in.instance);
 }
 
-// Identifier 0 is the ground.
+// The ground's identifier is 0: it becomes instance -1.
+@vertex
+fn ground_vertex(@builtin(vertex_index) index: u32) -> Varying {
+    return Varying(scene.clip_from_world * vec4(ground_position(index), 1.0), 0xffffffffu);
+}
+
+// The distance is from the camera's plane, which is what clip space keeps in w.
 @fragment
 fn visible(in: Varying) -> Target {
     return Target(in.instance + 1u, 1.0 / in.position.w);

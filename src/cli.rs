@@ -15,6 +15,8 @@ mod report;
 mod score;
 mod train;
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::augment::AugmentError;
@@ -97,12 +99,36 @@ impl Common {
             .or_else(|| std::thread::available_parallelism().ok())
             .map_or(1, std::num::NonZeroUsize::get)
     }
+
+    /// Refuses `--set` where `command` reads no file that it could change.
+    fn refuse_overrides(&self, command: &str) -> Result<(), UserMistake> {
+        if self.overrides.is_empty() {
+            Ok(())
+        } else {
+            Err(UserMistake(format!(
+                "--set: {command} reads no YAML file to override"
+            )))
+        }
+    }
 }
 
 /// A mistake of the user that is not in a file: it ends the program with exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UserMistake(pub String);
+
+/// Refuses arguments that are not UTF-8: manifests and results hold paths as JSON, which
+/// could not name such a file.
+pub fn check_arguments(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+    match arguments.find(|argument| argument.to_str().is_none()) {
+        Some(argument) => Err(UserMistake(format!(
+            "the argument {} is not UTF-8; rename the file or folder",
+            argument.display()
+        ))
+        .into()),
+        None => Ok(()),
+    }
+}
 
 /// Runs a parsed command line.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
@@ -121,6 +147,21 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(args) => report::run(args),
         Command::Bench(args) => bench::run(args),
     }
+}
+
+/// An error with its causes, outermost first. The library's errors tell their cause in
+/// their own text, which also stands in warnings and records, so a cause is told again
+/// only where no text before it holds it.
+pub fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// 2 for a user's mistake, 1 for a failure.
@@ -148,4 +189,30 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 .is_some_and(AugmentError::is_mistake)
     });
     if is_mistake { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = || std::io::Error::from_raw_os_error(2);
+        let read = SpecError::Read {
+            path: PathBuf::from("scene.yaml"),
+            source: missing(),
+        };
+        let told = describe(&anyhow::Error::from(read).context("loading"));
+        assert_eq!(
+            told,
+            "loading: cannot read scene.yaml: No such file or directory (os error 2)"
+        );
+        let told = describe(&anyhow::Error::from(missing()).context("cannot create out"));
+        assert_eq!(
+            told,
+            "cannot create out: No such file or directory (os error 2)"
+        );
+    }
 }

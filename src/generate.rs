@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::annotation::Annotation;
+use crate::annotation::{Annotation, BoundingBox};
 use crate::dataset::{
     Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record,
 };
@@ -43,14 +43,16 @@ impl GenerateError {
 pub struct Sidecars {
     /// `masks/NAME.png`: 16-bit, 0 for the ground, otherwise the object's number from 1.
     pub masks: bool,
-    /// `depth/NAME.png`: 16-bit, tenths of a millimetre from the camera's plane, 0 for
-    /// the ground and beyond.
+    /// `depth/NAME.png`: 16-bit, tenths of a millimetre from the camera's plane, 0 where
+    /// nothing is, 65,535 from 6.5535 m on.
     pub depth: bool,
 }
 
-/// The key that the scenes of a plan are drawn from.
+/// The key that the scenes of a plan are drawn from. It does not depend on how boxes are
+/// drawn, so that exact and loose boxes can be compared on the same images.
 pub fn scene_key(plan: &ScenePlan, seed: u64) -> SeedKey {
-    SeedKey::new(PlanHash::of(plan).as_str().as_bytes(), seed)
+    let drawn = plan.with_exact_boxes();
+    SeedKey::new(PlanHash::of(&drawn).as_str().as_bytes(), seed)
 }
 
 /// Renders `count` labelled images into the folder `out`; the bytes do not depend on
@@ -146,6 +148,12 @@ pub fn annotations(
         {
             continue;
         }
+        let margin = f64::from(instance.objects[seen.index].label_margin);
+        let (width, height) = (f64::from(instance.width_px), f64::from(instance.height_px));
+        let drawn = drawn_box(seen.bbox, margin, rule.square);
+        let Some(bbox) = drawn.clipped_to(width, height) else {
+            continue;
+        };
         let extra = Map::from_iter([
             (
                 "visible_fraction".to_owned(),
@@ -156,7 +164,7 @@ pub fn annotations(
         found.push(Annotation {
             id: 0,
             category_id,
-            bbox: seen.bbox,
+            bbox,
             area: f64::from(seen.visible_px),
             is_crowd: false,
             extra,
@@ -164,6 +172,20 @@ pub fn annotations(
     }
     let missing = labelled.count() - found.len();
     (found, missing)
+}
+
+/// A box around the same centre with room around what it encloses.
+fn drawn_box(exact: BoundingBox, margin: f64, square: bool) -> BoundingBox {
+    let longer = exact.width.max(exact.height);
+    let side = |length: f64| (if square { longer } else { length }) * (1.0 + margin);
+    let (width, height) = (side(exact.width), side(exact.height));
+    let drawn = [
+        exact.x + (exact.width - width) / 2.0,
+        exact.y + (exact.height - height) / 2.0,
+        width,
+        height,
+    ];
+    drawn.map(round4).into()
 }
 
 fn round4(value: f64) -> f64 {
@@ -316,6 +338,37 @@ mod tests {
     use super::*;
     use crate::observer::Silent;
 
+    #[test]
+    fn a_loose_box_keeps_its_centre() {
+        let exact = BoundingBox::from([10.0, 20.0, 4.0, 8.0]);
+        assert_eq!(drawn_box(exact, 0.0, false), exact);
+        assert_eq!(
+            drawn_box(exact, 0.5, false),
+            BoundingBox::from([9.0, 18.0, 6.0, 12.0])
+        );
+        assert_eq!(
+            drawn_box(exact, 0.25, true),
+            BoundingBox::from([7.0, 19.0, 10.0, 10.0])
+        );
+    }
+
+    #[test]
+    fn how_boxes_are_drawn_does_not_change_what_is_drawn() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
+        let draw = |text: &str| {
+            let plan = ScenePlan::load(&path, &[text.parse().unwrap()]).unwrap();
+            let mut scene = scene::sample(&plan, &scene_key(&plan, 3), 4);
+            for object in &mut scene.objects {
+                object.label_margin = 0.0;
+            }
+            scene
+        };
+        assert_eq!(
+            draw("labels.margin={uniform: [0, 0.5]}"),
+            draw("labels={min_visible_px: 40, square: true}")
+        );
+    }
+
     fn plan() -> ScenePlan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
         let smaller =
@@ -367,9 +420,22 @@ mod tests {
             // The middle of what is labelled lies as far off as the camera is high.
             let far = (instance.camera.position_m - instance.camera.target_m).length() * 1.6;
             let depths = frame.truth.ids.iter().zip(&frame.truth.depth_m);
-            for (id, depth) in depths {
-                assert_eq!(*id == 0, *depth == 0.0);
-                assert!(*depth < far, "{depth} of {far}");
+            let camera = &instance.camera;
+            let forward = (camera.target_m - camera.position_m).normalize();
+            let right = forward.cross(camera.up).normalize();
+            let up = right.cross(forward);
+            let half = (camera.vertical_fov_deg.to_radians() / 2.0).tan();
+            for (index, (id, depth)) in (0..).zip(depths) {
+                assert!(*depth > 0.0 && *depth < far, "{depth} of {far}");
+                let (x, y) = ((index % 200) as f32 + 0.5, (index / 200) as f32 + 0.5);
+                let (x, y) = ((x - 100.0) / 80.0 * half, (80.0 - y) / 80.0 * half);
+                let ground = -camera.position_m.z / (forward + right * x + up * y).z;
+                // What lies on the ground is nearer than the ground behind it.
+                let nearer = if *id == 0 { 0.0 } else { 0.05 };
+                assert!(
+                    (ground - nearer - 1e-4..ground + 1e-4).contains(depth),
+                    "pixel {index}: {depth} of {ground}"
+                );
             }
             let (found, missing) = annotations(&plan, &instance, &frame);
             let labelled = instance.objects.iter().filter(|o| o.category_id.is_some());

@@ -21,11 +21,12 @@ fn keep_freed_memory() {
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let cli = admix::cli::Cli::parse();
-    match admix::cli::run(cli) {
+    let result = admix::cli::check_arguments(std::env::args_os())
+        .and_then(|()| admix::cli::run(admix::cli::Cli::parse()));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", admix::cli::describe(&error));
             ExitCode::from(admix::cli::exit_code(&error))
         }
     }

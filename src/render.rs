@@ -6,8 +6,10 @@
 mod context;
 mod ground_truth;
 mod mesh;
+mod pipeline;
 mod renderer;
 mod shader;
+mod target;
 mod uniforms;
 
 pub use context::{AdapterSummary, GpuContext, RenderError};

@@ -111,6 +111,12 @@ fn errors_name_the_file_and_the_record() {
         |l| l["categories"] = json!([{"id": 1, "name": "die"}, {"id": 1, "name": "x"}]),
         &["category id 1"],
     );
+    let message = {
+        let (folder, mut labels) = sound();
+        labels["categories"] = json!([{"id": 1, "name": "die"}, {"id": 2, "name": ""}]);
+        open(folder.path(), &labels).unwrap_err()
+    };
+    assert!(message.contains("categories: a class has an empty name"));
 }
 
 #[test]
@@ -155,6 +161,221 @@ fn what_can_be_mended_is_a_counted_warning() {
         },
         "without images",
         0,
+    );
+}
+
+const YOLO_LINE: &str = "0 0.5 0.5 0.2 0.2\n";
+const VOC_DIE: &str = "<object><name>die</name><bndbox><xmin>1</xmin><ymin>1</ymin>\
+    <xmax>10</xmax><ymax>10</ymax></bndbox></object>";
+
+/// A sound YOLO set of two images, of which a test spoils the first.
+fn sound_yolo() -> TempDir {
+    let (folder, _) = sound();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(path("images/a.jpg"), path("images/b.jpg")).unwrap();
+    std::fs::create_dir(path("labels")).unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(path(&format!("labels/{name}.txt")), YOLO_LINE).unwrap();
+    }
+    let yaml = "train: images\nval: images\nnames: [die]\n";
+    std::fs::write(path("data.yaml"), yaml).unwrap();
+    folder
+}
+
+/// A sound VOC set of two images, of which a test spoils the first.
+fn sound_voc() -> TempDir {
+    let (folder, _) = sound();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::rename(path("images"), path("JPEGImages")).unwrap();
+    std::fs::copy(path("JPEGImages/a.jpg"), path("JPEGImages/b.jpg")).unwrap();
+    std::fs::create_dir(path("Annotations")).unwrap();
+    for name in ["a", "b"] {
+        let xml = path(&format!("Annotations/{name}.xml"));
+        std::fs::write(xml, voc_xml(VOC_DIE)).unwrap();
+    }
+    folder
+}
+
+fn voc_xml(objects: &str) -> String {
+    format!(
+        "<annotation>\n<size><width>40</width><height>30</height></size>\n{objects}\n</annotation>"
+    )
+}
+
+/// Opens a set in which `file` holds `bytes` instead, or is gone.
+fn open_spoilt(folder: &TempDir, file: &str, bytes: Option<&[u8]>) -> Result<Dataset, String> {
+    let path = folder.path().join(file);
+    match bytes {
+        Some(bytes) => std::fs::write(path, bytes).unwrap(),
+        None => std::fs::remove_file(path).unwrap(),
+    }
+    Dataset::open(folder.path()).map_err(|error| error.to_string())
+}
+
+fn assert_one_warning(dataset: &Dataset, kind: &str, place: &str) {
+    let [warning] = dataset.warnings.as_slice() else {
+        panic!("{kind}: {:?}", dataset.warnings);
+    };
+    assert!(warning.kind.contains(kind), "{warning}");
+    assert!(
+        warning.count == 1 && warning.examples[0].contains(place),
+        "{warning}"
+    );
+}
+
+#[test]
+fn faults_of_yolo_are_named_errors_or_counted_warnings() {
+    assert!(open_spoilt(&sound_yolo(), "labels/a.txt", Some(b"")).is_ok());
+    for (line, part) in [
+        ("3 0.5 0.5 0.2 0.2", "a.txt: line 2: class 3"),
+        ("die 0.5 0.5 0.2 0.2", "a.txt: line 2: `die`"),
+        ("0 0.5 0.5", "a.txt: line 2: 2 numbers"),
+    ] {
+        let text = format!("{YOLO_LINE}{line}\n");
+        let message =
+            open_spoilt(&sound_yolo(), "labels/a.txt", Some(text.as_bytes())).unwrap_err();
+        assert!(message.contains(part), "{message}");
+    }
+    for (line, kind) in [
+        ("0 5 5 0.1 0.1", "outside its image"),
+        ("0 0.5 0.5 0 0", "no or negative size"),
+        ("0 nan 0.5 0.2 0.2", "not finite"),
+        ("0 1e308 1e308 1e308 1e308", "not finite"),
+    ] {
+        let dataset = open_spoilt(&sound_yolo(), "labels/a.txt", Some(line.as_bytes())).unwrap();
+        assert_one_warning(&dataset, kind, "a.txt line 1");
+        assert_eq!(dataset.box_count(), 1, "{line}");
+    }
+    for bytes in [None, Some(&b"no image"[..]), Some(&huge_bmp())] {
+        let dataset = open_spoilt(&sound_yolo(), "images/a.jpg", bytes).unwrap();
+        let kind = match bytes {
+            None => "label file whose image is missing",
+            Some(_) => "image cannot be read: left out",
+        };
+        assert_one_warning(&dataset, kind, "/a.");
+        assert_eq!(dataset.samples.len(), 1);
+    }
+    for (yaml, part) in [
+        ("train: images\nnames: [die\n", "data.yaml:3:1"),
+        ("train: gone\nnames: [die]\n", "`gone` is not there"),
+        ("train: images\nnames: [die, die]\n", "two classes"),
+        ("train: images\nnames: ['']\n", "empty name"),
+    ] {
+        let message = open_spoilt(&sound_yolo(), "data.yaml", Some(yaml.as_bytes())).unwrap_err();
+        assert!(
+            message.contains(part) && message.contains("data.yaml"),
+            "{message}"
+        );
+    }
+    // Class numbers need not follow on each other.
+    let yaml = b"train: images\nnames: {0: die, 70: coin}\n";
+    let dataset = open_spoilt(&sound_yolo(), "data.yaml", Some(yaml)).unwrap();
+    assert_eq!(dataset.categories[1].id, 71);
+    // Some editors begin a file with a byte order mark.
+    let marked = format!("\u{feff}{YOLO_LINE}");
+    let dataset = open_spoilt(&sound_yolo(), "labels/a.txt", Some(marked.as_bytes())).unwrap();
+    assert_eq!(dataset.box_count(), 2);
+}
+
+#[test]
+fn faults_of_voc_are_named_errors_or_counted_warnings() {
+    let spoilt = |objects: &str| {
+        let xml = voc_xml(objects);
+        open_spoilt(&sound_voc(), "Annotations/a.xml", Some(xml.as_bytes()))
+    };
+    assert_eq!(spoilt(VOC_DIE).unwrap().box_count(), 2);
+    for (from, to, kind) in [
+        ("<xmax>10<", "<xmax>NaN<", "not finite"),
+        ("<xmax>10<", "<xmax>0<", "no or negative size"),
+        ("<xmin>1<", "<xmin>90<", "no or negative size"),
+        (
+            "<xmin>1</xmin><ymin>1</ymin><xmax>10<",
+            "<xmin>50</xmin><ymin>1</ymin><xmax>60<",
+            "outside its image",
+        ),
+    ] {
+        let objects = VOC_DIE.replace(from, to);
+        assert_ne!(objects, VOC_DIE);
+        let dataset = spoilt(&objects).unwrap();
+        assert_one_warning(&dataset, kind, "a.xml object 1");
+        assert_eq!(dataset.box_count(), 1);
+    }
+    for (from, to, part) in [
+        ("<xmax>10<", "<xmax>ten<", "object[1].bndbox.xmax"),
+        ("<name>die<", "<name> <", "empty name"),
+        ("</name>", "</nam>", "a.xml: line 3"),
+    ] {
+        let objects = format!("{VOC_DIE}{}", VOC_DIE.replace(from, to));
+        let message = spoilt(&objects).unwrap_err();
+        assert!(
+            message.contains(part) && message.contains("Annotations"),
+            "{message}"
+        );
+    }
+    for (text, part) in [("", "a.xml"), ("<html/>", "<html>"), ("no xml", "a.xml")] {
+        let message =
+            open_spoilt(&sound_voc(), "Annotations/a.xml", Some(text.as_bytes())).unwrap_err();
+        assert!(message.contains(part), "{message}");
+    }
+    let dataset = open_spoilt(&sound_voc(), "JPEGImages/a.jpg", None).unwrap();
+    assert_one_warning(&dataset, "image file is missing", "a.xml");
+    let huge = voc_xml(VOC_DIE).replace("<width>40<", "<width>60000<");
+    let dataset = open_spoilt(&sound_voc(), "Annotations/a.xml", Some(huge.as_bytes())).unwrap();
+    assert_one_warning(&dataset, "larger than", "a.xml: 60000 x 30");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf8_are_left_out_or_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let odd = |folder: &Path, ending: &str| {
+        let name = [b"\xff".as_slice(), ending.as_bytes()].concat();
+        folder.join(OsStr::from_bytes(&name))
+    };
+    for (folder, from, ending) in [
+        (sound_yolo(), "images", ".jpg"),
+        (sound_voc(), "Annotations", ".xml"),
+    ] {
+        let from = folder.path().join(from);
+        std::fs::copy(from.join(format!("a{ending}")), odd(&from, ending)).unwrap();
+        let dataset = Dataset::open(folder.path()).unwrap();
+        assert_one_warning(&dataset, "not UTF-8", ending);
+        assert_eq!(dataset.samples.len(), 2);
+    }
+    let (folder, labels) = sound();
+    let set = odd(folder.path(), "set");
+    std::fs::create_dir_all(set.join("images")).unwrap();
+    std::fs::copy(folder.path().join("images/a.jpg"), set.join("images/a.jpg")).unwrap();
+    std::fs::write(set.join("annotations.json"), labels.to_string()).unwrap();
+    let output = Command::cargo_bin("admix")
+        .unwrap()
+        .current_dir(folder.path())
+        .args([OsStr::new("convert"), set.as_os_str(), OsStr::new("out")])
+        .args(["--to", "yolo"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && text.contains("not UTF-8"),
+        "{text}"
+    );
+}
+
+#[test]
+fn coco_with_gaps_a_byte_order_mark_or_detections() {
+    let (folder, mut labels) = sound();
+    labels["categories"] = json!([{"id": 90, "name": "z"}, {"id": 1, "name": "die"}]);
+    let dataset = open_text(folder.path(), &format!("\u{feff}{labels}")).unwrap();
+    let ids: Vec<u32> = dataset.categories.iter().map(|c| c.id).collect();
+    assert_eq!((ids, dataset.box_count()), (vec![1, 90], 1));
+    let message = open_text(folder.path(), "[{\"image_id\": 1}]").unwrap_err();
+    assert!(message.contains("as detections are"), "{message}");
+    std::fs::write(folder.path().join("manifest.jsonl"), "\n{\"id\": 1,,}\n").unwrap();
+    let message = open(folder.path(), &labels).unwrap_err();
+    assert!(
+        message.contains("manifest.jsonl: line 2: column 10: "),
+        "{message}"
     );
 }
 
@@ -304,5 +525,110 @@ fn the_program_ends_with_2_and_says_why() {
     assert!(
         code == Some(2) && text.contains("exists"),
         "{code:?} {text}"
+    );
+}
+
+/// The program's exit code, standard output and standard error, run in `folder`.
+fn admix(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::cargo_bin("admix")
+        .unwrap()
+        .current_dir(folder)
+        // No driver file is there, so that no adapter answers.
+        .envs(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, "/nonexistent")))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn without_an_adapter_the_remedy_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/scenes/dice.yaml");
+    for arguments in [
+        &["generate", scene, "-n", "1", "-o", "out"][..],
+        &["preview", scene, "-o", "out.png"],
+        &["bench", "render", scene, "-n", "1"],
+    ] {
+        let (code, _, text) = admix(folder.path(), arguments);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(
+            text.contains("no Vulkan adapter") && text.contains("make vulkan"),
+            "{text}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let (code, text, _) = admix(folder.path(), &["doctor"]);
+    assert!(
+        code == Some(0) && text.contains("rendering cannot run"),
+        "{text}"
+    );
+    let (_, text, _) = admix(folder.path(), &["doctor", "--json"]);
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert!(result["adapter"].is_null(), "{result}");
+    assert!(result["problem"].as_str().unwrap().contains("make vulkan"));
+}
+
+#[test]
+fn a_missing_file_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, text) = admix(
+        folder.path(),
+        &["generate", "gone.yaml", "-n", "1", "-o", "out"],
+    );
+    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(text.matches("os error 2").count(), 1, "{text}");
+}
+
+#[test]
+fn arguments_out_of_range_are_refused() {
+    let (folder, labels) = sound();
+    std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/scenes/dice.yaml");
+    let image = "images/a.jpg";
+    for (arguments, part) in [
+        (&["generate", scene, "-n", "0", "-o", "out"][..], "1.."),
+        (&["preview", scene, "-n", "0", "-o", "out.png"], "1.."),
+        (&["preview", ".", "-o", "out.jpg"], "a PNG file"),
+        (
+            &["preview", ".", "-o", "o.png", "--set", "a=1"],
+            "reads no YAML",
+        ),
+        (&["doctor", "--set", "a=1"], "reads no YAML"),
+        (
+            &[
+                "predict", "--model", "m", image, "-o", "out", "--set", "a=1",
+            ],
+            "reads no YAML",
+        ),
+        (
+            &[
+                "predict",
+                "--model",
+                "m",
+                image,
+                "-o",
+                "out",
+                "--min-score",
+                "7",
+            ],
+            "0 to 1",
+        ),
+    ] {
+        let (code, _, text) = admix(folder.path(), arguments);
+        assert!(code == Some(2) && text.contains(part), "{code:?} {text}");
+    }
+    let (code, _, text) = admix(folder.path(), &["preview", ".", "-o", "new/sheet.png"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        read_image(&folder.path().join("new/sheet.png"))
+            .unwrap()
+            .height(),
+        240
     );
 }

@@ -40,6 +40,12 @@ struct VertexIn {
 @group(0) @binding(0) var<uniform> scene: Scene;
 @group(0) @binding(1) var<storage, read> objects: array<Object>;
 
+// A corner of the ground plane, which is one quad drawn as a strip.
+fn ground_position(index: u32) -> vec3<f32> {
+    let corner = vec2(f32(index & 1u), f32(index >> 1u)) * 2.0 - 1.0;
+    return vec3(corner * 3.0, 0.0);
+}
+
 fn local_position(vertex: VertexIn) -> vec3<f32> {
     let half = objects[vertex.instance].half_extents;
     return vertex.core * (half.xyz - half.w) + half.w * vertex.direction;

@@ -62,9 +62,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: ConvertArgs) -> anyhow::Result<()> {
-    if !args.common.overrides.is_empty() {
-        return Err(UserMistake("--set: `convert` reads no YAML file to override".into()).into());
-    }
+    args.common.refuse_overrides("`convert`")?;
     let progress = Progress::new(false);
     let mut warnings = Vec::new();
     let mut note = |found: Vec<Warning>| {

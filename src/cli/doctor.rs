@@ -16,6 +16,7 @@ pub struct DoctorArgs {
 }
 
 pub(super) fn run(args: DoctorArgs) -> anyhow::Result<()> {
+    args.common.refuse_overrides("`doctor`")?;
     let jobs = args.common.jobs();
     let context = GpuContext::new();
     if args.common.json {

@@ -21,7 +21,7 @@ pub struct GenerateArgs {
     /// Scene file.
     scene: PathBuf,
     /// Number of images.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// Folder of the data set.
     #[arg(short, long, value_name = "DIR")]
@@ -29,7 +29,7 @@ pub struct GenerateArgs {
     /// Also write masks/: 16-bit PNG, 0 for the ground, otherwise the object's number.
     #[arg(long)]
     masks: bool,
-    /// Also write depth/: 16-bit PNG in tenths of a millimetre, 0 for the ground.
+    /// Also write depth/: 16-bit PNG in tenths of a millimetre from the camera's plane.
     #[arg(long)]
     depth: bool,
     #[command(flatten)]
@@ -58,11 +58,21 @@ pub(super) fn run(args: GenerateArgs) -> anyhow::Result<()> {
         &context,
         &observer,
     )?;
+    let no_room: u64 = dataset
+        .samples
+        .iter()
+        .filter_map(|sample| sample.record.factors.get("objects_without_room")?.as_u64())
+        .sum();
+    if no_room > 0 {
+        observer.message(&format!(
+            "warning: {no_room} objects found no room and are not in the images; raise placement.area_mm or lower placement.count"
+        ));
+    }
     let images = dataset.samples.len();
     let boxes: usize = dataset.samples.iter().map(|s| s.annotations.len()).sum();
     if args.common.json {
         let result = serde_json::json!({
-            "out": args.out, "images": images, "boxes": boxes,
+            "out": args.out, "images": images, "boxes": boxes, "objects_without_room": no_room,
             "adapter": context.summary(), "wall_s": observer.elapsed().as_secs_f64(),
         });
         println!("{result}");

@@ -53,6 +53,11 @@ pub struct PredictArgs {
 }
 
 pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
+    args.common.refuse_overrides("`predict`")?;
+    if !(0.0..=1.0).contains(&args.min_score) {
+        let message = format!("--min-score {}: 0 to 1 is allowed", args.min_score);
+        return Err(UserMistake(message).into());
+    }
     use_threads(&args.common);
     let names = output_names(&args.images)?;
     let detector = Detector::load(&args.model)?;

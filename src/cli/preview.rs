@@ -3,15 +3,18 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_hollow_rect_mut;
 use imageproc::rect::Rect;
 
-use super::Common;
+use super::progress::Progress;
+use super::{Common, UserMistake};
 use crate::annotation::Annotation;
 use crate::dataset::{Dataset, read_image, write_atomically};
 use crate::generate::{self, scene_key};
+use crate::observer::Observer;
 use crate::render::{GpuContext, GroundTruth, Renderer};
 use crate::scene::{self, ScenePlan};
 
@@ -43,7 +46,7 @@ pub struct PreviewArgs {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Number of images.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 12)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Leave the boxes out.
     #[arg(long)]
@@ -56,7 +59,19 @@ pub struct PreviewArgs {
 }
 
 pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
+    if args
+        .out
+        .extension()
+        .is_none_or(|ending| !ending.eq_ignore_ascii_case("png"))
+    {
+        let message = format!(
+            "{}: the sheet is a PNG file; name it so, such as sheet.png",
+            args.out.display()
+        );
+        return Err(UserMistake(message).into());
+    }
     let tiles = if args.input.is_dir() {
+        args.common.refuse_overrides("`preview` of a data set")?;
         dataset_tiles(&args)?
     } else {
         let plan = ScenePlan::load(&args.input, &args.common.overrides)?;
@@ -72,9 +87,10 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     }
     .max(1);
     let rows = (tiles.len() as u32).div_ceil(columns).max(1);
-    let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * TILE_PX, Rgb([24, 24, 24]));
+    let row_px = tiles.iter().map(RgbImage::height).max().unwrap_or(TILE_PX);
+    let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * row_px, Rgb([24, 24, 24]));
     for (index, tile) in (0..).zip(&tiles) {
-        let (x, y) = (index % columns * TILE_PX, index / columns * TILE_PX);
+        let (x, y) = (index % columns * TILE_PX, index / columns * row_px);
         image::imageops::replace(&mut sheet, tile, i64::from(x), i64::from(y));
     }
     if args.common.dry_run {
@@ -83,6 +99,10 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     }
     let mut bytes = Vec::new();
     sheet.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    if let Some(folder) = args.out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     write_atomically(&args.out, &bytes)?;
     if args.common.json {
         println!(
@@ -97,6 +117,14 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
 
 fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Vec<RgbImage>> {
     let dataset = Dataset::open(&args.input)?;
+    let progress = Progress::new(true);
+    for warning in &dataset.warnings {
+        progress.message(&format!("warning: {warning}"));
+    }
+    if dataset.samples.is_empty() {
+        let message = format!("{} has no usable images", args.input.display());
+        return Err(UserMistake(message).into());
+    }
     // Spread over the data set, whose neighbours are often alike.
     let count = (args.count as usize).min(dataset.samples.len());
     (0..count)

@@ -41,9 +41,7 @@ pub(super) fn run(args: ScoreArgs) -> anyhow::Result<()> {
         max_dets,
         class_agnostic: args.class_agnostic,
     };
-    if !args.common.overrides.is_empty() {
-        return Err(UserMistake("--set: `score` reads no YAML file to override".to_owned()).into());
-    }
+    args.common.refuse_overrides("`score`")?;
     if args.common.dry_run {
         println!(
             "score {} against {}, at most {max_dets:?} detections, classes {}",

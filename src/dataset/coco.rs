@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::intake::{box_in_image, relative_or_error, size_is_usable};
+use super::intake::{box_in_image, fault_of_names, read_text, relative_or_error, size_is_usable};
 use super::manifest::{Origin, Record, read_manifest};
 use super::{Dataset, DatasetError, Sample, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
@@ -149,17 +149,8 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     for label_file in label_files(root) {
         reader.read(&label_file)?;
     }
-    let mut names = HashSet::new();
-    for category in reader.categories.values() {
-        if !names.insert(&category.name) {
-            return Err(DatasetError::Format {
-                path: root.to_owned(),
-                message: format!(
-                    "two categories are named `{}`; rename or merge them",
-                    category.name
-                ),
-            });
-        }
+    if let Some(fault) = fault_of_names(reader.categories.values().map(|c| &c.name)) {
+        return Err(format_error(root, format!("categories: {fault}")));
     }
     Ok(Dataset {
         root: root.to_owned(),
@@ -376,11 +367,13 @@ fn format_error(path: &Path, message: String) -> DatasetError {
 
 /// Parses a label file; an error names the key's path, line and column.
 fn parse(path: &Path) -> Result<File, DatasetError> {
-    let bytes = std::fs::read(path).map_err(|source| DatasetError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let text = read_text(path)?;
+    if text.trim_start().starts_with('[') {
+        let message = "it is a list, as detections are; an object with `images`, \
+                       `annotations` and `categories` is expected";
+        return Err(format_error(path, message.to_owned()));
+    }
+    let mut json = serde_json::Deserializer::from_str(&text);
     let file = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let place = match error.path().to_string() {
             place if place == "." => String::new(),

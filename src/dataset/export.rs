@@ -62,7 +62,8 @@ fn plan_of(dataset: &Dataset) -> PlanHash {
                 .map(|a| (a.category_id, a.bbox, a.area, a.is_crowd, &a.extra))
                 .collect();
             (
-                &sample.path,
+                // A folder's name need not be UTF-8, which JSON must be.
+                sample.path.to_string_lossy(),
                 &sample.record,
                 sample.width,
                 sample.height,
@@ -168,10 +169,11 @@ impl Names {
 fn place_image(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
     make_parent(to)?;
     if std::fs::hard_link(&sample.path, to).is_err() {
-        std::fs::copy(&sample.path, to).map_err(|source| DatasetError::Read {
+        let bytes = std::fs::read(&sample.path).map_err(|source| DatasetError::Read {
             path: sample.path.clone(),
             source,
         })?;
+        write_atomically(to, &bytes)?;
     }
     Ok(())
 }

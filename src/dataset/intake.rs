@@ -1,11 +1,11 @@
 //! Checks that the readers of all formats share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use super::decode::MAX_SIDE_PX;
-use super::{DatasetError, Record, Warnings};
-use crate::annotation::BoundingBox;
+use super::{DatasetError, Origin, Record, Sample, Split, Warnings};
+use crate::annotation::{Annotation, BoundingBox};
 
 /// How far, in pixels, a box may reach out of its image before that is worth a
 /// warning: tools that round corners outwards stay below it.
@@ -96,13 +96,75 @@ pub(super) fn box_in_image(
     Some(clipped)
 }
 
-/// A manifest by file name, for formats whose files have no identifiers.
-pub(super) fn manifest_by_name(root: &Path) -> Result<HashMap<String, Record>, DatasetError> {
-    let records = super::read_manifest(&root.join("manifest.jsonl"))?;
-    Ok(records
-        .into_values()
-        .map(|record| (record.file_name.clone(), record))
-        .collect())
+/// Collects the samples of formats whose files have no identifiers: images are numbered by
+/// the manifest where it names them, else in their order, and boxes in theirs.
+pub(super) struct Numbering {
+    manifest: PathBuf,
+    records: HashMap<String, Record>,
+    samples: BTreeMap<u64, Sample>,
+    boxes: u64,
+}
+
+impl Numbering {
+    pub(super) fn new(root: &Path) -> Result<Self, DatasetError> {
+        let manifest = root.join("manifest.jsonl");
+        let records = super::read_manifest(&manifest)?
+            .into_values()
+            .map(|record| (record.file_name.clone(), record));
+        Ok(Numbering {
+            records: records.collect(),
+            manifest,
+            samples: BTreeMap::new(),
+            boxes: 0,
+        })
+    }
+
+    /// Adds image number `order`, counted from 1.
+    ///
+    /// # Errors
+    /// An identifier that is taken, which a manifest of only some of the images leads to.
+    pub(super) fn add(
+        &mut self,
+        order: u64,
+        path: PathBuf,
+        file_name: String,
+        (width, height): (u32, u32),
+        split: Option<Split>,
+        mut annotations: Vec<Annotation>,
+    ) -> Result<(), DatasetError> {
+        let record = self.records.remove(&file_name).unwrap_or_else(|| {
+            let mut record = Record::new(order, file_name.clone(), Origin::Real);
+            record.split = split;
+            record
+        });
+        for annotation in &mut annotations {
+            self.boxes += 1;
+            annotation.id = self.boxes;
+        }
+        let sample = Sample {
+            id: record.id,
+            path,
+            file_name,
+            width,
+            height,
+            annotations,
+            record,
+        };
+        match self.samples.insert(sample.id, sample) {
+            None => Ok(()),
+            Some(other) => Err(DatasetError::Format {
+                path: self.manifest.clone(),
+                message: format!(
+                    "it covers only part of the images: id {} is taken twice; remove it",
+                    other.id
+                ),
+            }),
+        }
+    }
+
+    pub(super) fn into_samples(self) -> Vec<Sample> {
+        self.samples.into_values().collect()
+    }
 }
 
 /// The files below a folder, sorted, with their path relative to it. Hidden files are
@@ -131,6 +193,35 @@ pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(found)
 }
 
+/// Drops the files whose path below `folder` is not UTF-8, with a warning: label files,
+/// manifests and results could not name them.
+pub(super) fn keep_utf8_names(files: &mut Vec<PathBuf>, folder: &Path, warnings: &mut Warnings) {
+    files.retain(|file| {
+        let is_utf8 = file.strip_prefix(folder).unwrap_or(file).to_str().is_some();
+        if !is_utf8 {
+            let kind = "file name is not UTF-8: left out, rename it";
+            warnings.add(kind, file.display().to_string());
+        }
+        is_utf8
+    });
+}
+
+/// What is wrong with the names of categories: one that is empty or stands twice.
+pub(super) fn fault_of_names<'a>(names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.trim().is_empty() {
+            return Some("a class has an empty name; give it one".to_owned());
+        }
+        if !seen.insert(name) {
+            return Some(format!(
+                "two classes are named `{name}`; rename or merge them"
+            ));
+        }
+    }
+    None
+}
+
 /// `path` below `folder`, with forward slashes, as label files write it.
 pub(super) fn name_below(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder)
@@ -141,10 +232,15 @@ pub(super) fn name_below(path: &Path, folder: &Path) -> String {
         .join("/")
 }
 
+/// The text of a label file, without the byte order mark that some editors put first.
 pub(super) fn read_text(path: &Path) -> Result<String, DatasetError> {
-    std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
+    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
         path: path.to_owned(),
         source,
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
     })
 }
 

@@ -113,8 +113,15 @@ pub fn read_manifest(path: &Path) -> Result<BTreeMap<u64, Record>, DatasetError>
             path: path.to_owned(),
             message: format!("line {}: {message}", index + 1),
         };
-        let record: Record =
-            serde_json::from_str(&line).map_err(|error| format(error.to_string()))?;
+        let record: Record = serde_json::from_str(&line).map_err(|error| {
+            // The parser counts lines from the start of its text, which is one line.
+            let message = error.to_string();
+            let place = format!(" at line 1 column {}", error.column());
+            format(match message.strip_suffix(&place) {
+                Some(message) => format!("column {}: {message}", error.column()),
+                None => message,
+            })
+        })?;
         let id = record.id;
         if records.insert(id, record).is_some() {
             return Err(format(format!(

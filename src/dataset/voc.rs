@@ -3,7 +3,7 @@
 //! Corners in the files are pixel indices that count from 1 and belong to the box
 //! (VOC2012 development kit, section 4.1), so the box is `xmin - 1 .. xmax`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use super::decode::image_size;
 use super::intake::{
-    IMAGE_ENDINGS, box_in_image, files_below, manifest_by_name, name_below, read_text,
-    relative_or_error, size_is_usable,
+    IMAGE_ENDINGS, Numbering, box_in_image, fault_of_names, files_below, keep_utf8_names,
+    name_below, read_text, relative_or_error, size_is_usable,
 };
-use super::{Dataset, DatasetError, Origin, Record, Sample, Split, Warnings};
+use super::{Dataset, DatasetError, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
 
 #[derive(Deserialize)]
@@ -60,29 +60,30 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     let folder = root.join("Annotations");
     let mut warnings = Warnings::default();
     let splits = splits(root, &mut warnings)?;
-    let mut records = manifest_by_name(root)?;
+    let mut numbering = Numbering::new(root)?;
     let mut files = Vec::new();
-    for path in files_below(&folder)? {
+    let mut paths = files_below(&folder)?;
+    keep_utf8_names(&mut paths, &folder, &mut warnings);
+    for path in paths {
         if path.extension().is_some_and(|ending| ending == "xml") {
             let xml = parse(&path)?;
             files.push((path, xml));
         }
     }
     let categories = categories(root, &files)?;
+    if let Some(fault) = fault_of_names(categories.iter().map(|c| &c.name)) {
+        return Err(DatasetError::Format {
+            path: folder,
+            message: fault,
+        });
+    }
     let ids: HashMap<&str, u32> = categories.iter().map(|c| (c.name.as_str(), c.id)).collect();
-    let mut samples = BTreeMap::new();
-    let mut annotation_id = 0;
-    for (index, (path, xml)) in (1_u64..).zip(files) {
+    for (order, (path, xml)) in (1_u64..).zip(files) {
         let stem = name_below(&path.with_extension(""), &folder);
         let Some((image, size)) = image_of(root, &path, &stem, &xml, &mut warnings)? else {
             continue;
         };
         let file_name = name_below(&image, &root.join("JPEGImages"));
-        let record = records.remove(&file_name).unwrap_or_else(|| {
-            let mut record = Record::new(index, file_name.clone(), Origin::Real);
-            record.split = splits.get(&stem).copied();
-            record
-        });
         let mut annotations = Vec::new();
         for (number, object) in xml.object.into_iter().enumerate() {
             let place = format!("{} object {}", path.display(), number + 1);
@@ -91,13 +92,12 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
             let Some(bbox) = box_in_image(bbox, size, &place, &mut warnings) else {
                 continue;
             };
-            annotation_id += 1;
             let mut extra = Map::new();
             if object.difficult != 0 {
                 extra.insert("difficult".to_owned(), Value::from(1));
             }
             annotations.push(Annotation {
-                id: annotation_id,
+                id: 0,
                 category_id: ids[object.name.as_str()],
                 bbox,
                 area: bbox.area(),
@@ -106,29 +106,13 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
                 extra,
             });
         }
-        let sample = Sample {
-            id: record.id,
-            path: image,
-            file_name,
-            width: size.0,
-            height: size.1,
-            annotations,
-            record,
-        };
-        if let Some(other) = samples.insert(sample.id, sample) {
-            return Err(DatasetError::Format {
-                path: root.join("manifest.jsonl"),
-                message: format!(
-                    "it covers only part of the images: id {} is taken twice; remove it",
-                    other.id
-                ),
-            });
-        }
+        let split = splits.get(&stem).copied();
+        numbering.add(order, image, file_name, size, split, annotations)?;
     }
     Ok(Dataset {
         root: root.to_owned(),
         categories,
-        samples: samples.into_values().collect(),
+        samples: numbering.into_samples(),
         warnings: warnings.into_vec(),
     })
 }
@@ -225,13 +209,37 @@ fn image_of(
 
 fn parse(path: &Path) -> Result<Xml, DatasetError> {
     let text = read_text(path)?;
-    quick_xml::de::from_str(&text).map_err(|error| DatasetError::Format {
+    let fail = |message: String| DatasetError::Format {
         path: path.to_owned(),
-        message: match syntax_error_line(&text) {
-            Some(line) => format!("line {line}: {error}"),
-            None => format!("{error}; <annotation> with <object><name> and <bndbox> is expected"),
-        },
-    })
+        message,
+    };
+    let expected = "<annotation> with <object><name> and <bndbox> is expected";
+    let mut xml = quick_xml::de::Deserializer::from_str(&text);
+    let parsed = serde_path_to_error::deserialize(&mut xml).map_err(|error| {
+        fail(match syntax_error_line(&text) {
+            Some(line) => format!("line {line}: {}", error.inner()),
+            None => format!("{}: {}; {expected}", error.path(), error.inner()),
+        })
+    })?;
+    match root_element(&text) {
+        Some(name) if name == "annotation" => Ok(parsed),
+        Some(name) => Err(fail(format!("the root is <{name}>; {expected}"))),
+        None => Err(fail(format!("there is no element; {expected}"))),
+    }
+}
+
+/// The name of the outermost element, which the deserialiser does not look at.
+fn root_element(text: &str) -> Option<String> {
+    let mut reader = quick_xml::Reader::from_str(text);
+    loop {
+        match reader.read_event().ok()? {
+            quick_xml::events::Event::Start(tag) | quick_xml::events::Event::Empty(tag) => {
+                return Some(String::from_utf8_lossy(tag.name().as_ref()).into_owned());
+            }
+            quick_xml::events::Event::Eof => return None,
+            _ => {}
+        }
+    }
 }
 
 /// The line of the first error of syntax, which the deserialiser does not tell.

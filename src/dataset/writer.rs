@@ -103,6 +103,9 @@ struct CocoFile<'a> {
 
 const HEADER: &str = "admix.json";
 
+/// What names of files begin with that are not whole yet.
+const TEMPORARY: &str = ".admix-";
+
 impl DatasetWriter {
     /// Begins or resumes the data set `out`. `plan` identifies all that the data set
     /// is made of: inputs, settings, seed and number of units.
@@ -134,6 +137,7 @@ impl DatasetWriter {
                 Some(header) if header.plan == *plan => {}
                 _ => return Err(DatasetError::Occupied { path: partial }),
             }
+            remove_unfinished_files(&partial)?;
         }
         for folder in ["images", "records"] {
             create_dir_all(&partial.join(folder))?;
@@ -297,6 +301,27 @@ impl DatasetWriter {
     }
 }
 
+/// Removes what a killed run was writing at its end, which would else become part of the
+/// data set.
+fn remove_unfinished_files(partial: &Path) -> Result<(), DatasetError> {
+    let mut open = vec![partial.to_owned()];
+    while let Some(folder) = open.pop() {
+        let fail = |source| DatasetError::Write {
+            path: folder.clone(),
+            source,
+        };
+        for entry in std::fs::read_dir(&folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_dir() {
+                open.push(entry.path());
+            } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                std::fs::remove_file(entry.path()).map_err(fail)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn read_header(folder: &Path) -> Option<Header> {
     serde_json::from_slice(&std::fs::read(folder.join(HEADER)).ok()?).ok()
 }
@@ -327,19 +352,29 @@ fn create_dir_all(path: &Path) -> Result<(), DatasetError> {
     })
 }
 
+/// The system's own error, where `tempfile` has added the temporary name, which means
+/// nothing to a user.
+fn without_temporary_path(error: std::io::Error) -> std::io::Error {
+    let code = error
+        .get_ref()
+        .and_then(|wrapped| wrapped.source()?.downcast_ref::<std::io::Error>())
+        .and_then(std::io::Error::raw_os_error);
+    code.map_or(error, std::io::Error::from_raw_os_error)
+}
+
 /// Writes a file under a temporary name beside its place and renames it, so that a
 /// reader sees either nothing or the whole.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
     let fail = |source| DatasetError::Write {
         path: path.to_owned(),
-        source,
+        source: without_temporary_path(source),
     };
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".admix-")
+        .prefix(TEMPORARY)
         .tempfile_in(folder)
         .map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
@@ -395,6 +430,10 @@ mod tests {
         }
     }
 
+    fn folder_of_partial(out: &Path) -> PathBuf {
+        out.with_extension("partial")
+    }
+
     fn begin(out: &Path, plan: &str) -> Result<Begun, DatasetError> {
         DatasetWriter::begin(out, &PlanHash::of(plan), &categories())
     }
@@ -423,6 +462,12 @@ mod tests {
         assert_eq!(dataset.samples[2].annotations[0].id, 3);
 
         writing(&resumed, "p").publish(1, sample(1)).unwrap();
+        for folder in ["", "images", "masks", "records"] {
+            let file = folder_of_partial(&resumed)
+                .join(folder)
+                .join(".admix-killed");
+            std::fs::write(file, "half").unwrap();
+        }
         let writer = writing(&resumed, "p");
         assert!(writer.is_done(1) && !writer.is_done(0));
         writer.publish(2, sample(2)).unwrap();
@@ -440,8 +485,21 @@ mod tests {
                 "{name}"
             );
         }
+        for folder in ["", "images", "masks"] {
+            let file = resumed.join(folder).join(".admix-killed");
+            assert!(!file.exists(), "{folder}");
+        }
         assert!(matches!(begin(&resumed, "p").unwrap(), Begun::Complete(_)));
         assert!(!resumed.join("records").exists());
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file_and_not_the_temporary_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/file.json");
+        let message = write_atomically(&path, b"{}").unwrap_err().to_string();
+        assert!(message.contains("gone/file.json: "), "{message}");
+        assert!(!message.contains(TEMPORARY), "{message}");
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Reads YOLO as Ultralytics lays it out: `data.yaml`, `images/` and `labels/*.txt`
 //! with one `class x_center y_center width height` a line, in fractions of the image.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::decode::image_size;
 use super::intake::{
-    box_in_image, files_below, is_image, manifest_by_name, name_below, read_text, relative,
+    Numbering, box_in_image, fault_of_names, files_below, is_image, keep_utf8_names, name_below,
+    read_text, relative,
 };
-use super::{Dataset, DatasetError, Origin, Record, Sample, Split, Warnings};
+use super::{Dataset, DatasetError, Split, Warnings};
 use crate::annotation::{Annotation, BoundingBox, Category};
 use crate::spec;
 
@@ -71,18 +72,17 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
         Names::List(names) => (0..).zip(names).collect(),
         Names::Map(names) => names,
     };
-    let mut seen = BTreeSet::new();
-    if let Some(name) = names.values().find(|name| !seen.insert(*name)) {
+    if let Some(fault) = fault_of_names(names.values()) {
         return Err(DatasetError::Format {
             path,
-            message: format!("names: two classes are named `{name}`; rename or merge them"),
+            message: format!("names: {fault}"),
         });
     }
     let mut reader = Reader {
         base: base_folder(root, data.path.as_deref()),
         data_file: path,
         classes: names.keys().copied().collect(),
-        records: manifest_by_name(root)?,
+        numbering: Numbering::new(root)?,
         warnings: Warnings::default(),
         found: BTreeMap::new(),
     };
@@ -94,6 +94,9 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     // Trainers require both keys, so equal ones are how a set without splits is written.
     let has_splits = places[0] != places[1];
     for (split, places) in Split::ALL.into_iter().zip(&places) {
+        if split == Split::Val && !has_splits {
+            continue;
+        }
         for place in places.iter().filter(|place| !place.is_empty()) {
             for image in reader.images_of(place)? {
                 let has_split = has_splits || split == Split::Test;
@@ -101,7 +104,8 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
             }
         }
     }
-    let samples = reader.samples()?;
+    reader.read()?;
+    let samples = reader.numbering.into_samples();
     if samples.is_empty() {
         let place = reader.data_file.display().to_string();
         reader.warnings.add("no images in any split", place);
@@ -132,7 +136,7 @@ struct Reader {
     base: PathBuf,
     data_file: PathBuf,
     classes: Vec<u32>,
-    records: HashMap<String, Record>,
+    numbering: Numbering,
     warnings: Warnings,
     /// Images and the split of each; `None` where several splits list the image.
     found: BTreeMap<PathBuf, Option<Split>>,
@@ -168,11 +172,13 @@ impl Reader {
         )))
     }
 
-    fn images_of(&self, place: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    fn images_of(&mut self, place: &str) -> Result<Vec<PathBuf>, DatasetError> {
         let path = self.resolve(place)?;
         if path.is_dir() {
             let mut files = files_below(&path)?;
             files.retain(|file| is_image(file));
+            self.warn_of_lone_labels(&path, &files)?;
+            keep_utf8_names(&mut files, &self.base, &mut self.warnings);
             return Ok(files);
         }
         let lines = read_text(&path)?;
@@ -189,6 +195,29 @@ impl Reader {
             .collect()
     }
 
+    /// Warns of label files in the twin of an image folder that have no image there.
+    fn warn_of_lone_labels(
+        &mut self,
+        folder: &Path,
+        images: &[PathBuf],
+    ) -> Result<(), DatasetError> {
+        let twin = label_twin(folder, &self.base);
+        if twin == folder || !twin.is_dir() {
+            return Ok(());
+        }
+        let known: BTreeSet<PathBuf> = images
+            .iter()
+            .map(|image| label_path(image, &self.base))
+            .collect();
+        for label in files_below(&twin)? {
+            if label.extension().is_some_and(|ending| ending == "txt") && !known.contains(&label) {
+                let kind = "label file whose image is missing: left out";
+                self.warnings.add(kind, label.display().to_string());
+            }
+        }
+        Ok(())
+    }
+
     fn list(&mut self, image: PathBuf, split: Option<Split>) {
         match self.found.get(&image) {
             Some(other) if *other != split => {
@@ -202,11 +231,10 @@ impl Reader {
         }
     }
 
-    fn samples(&mut self) -> Result<Vec<Sample>, DatasetError> {
+    /// Numbers the images that were found, with their labels.
+    fn read(&mut self) -> Result<(), DatasetError> {
         let images_folder = self.base.join("images");
-        let mut samples = BTreeMap::new();
-        let mut annotation_id = 0;
-        for (index, (path, split)) in (1_u64..).zip(std::mem::take(&mut self.found)) {
+        for (order, (path, split)) in (1_u64..).zip(std::mem::take(&mut self.found)) {
             let place = path.display().to_string();
             if !path.is_file() {
                 self.warnings.add("image file is missing: left out", place);
@@ -226,33 +254,11 @@ impl Reader {
                 &self.base
             };
             let file_name = name_below(&path, folder);
-            let record = self.records.remove(&file_name).unwrap_or_else(|| {
-                let mut record = Record::new(index, file_name.clone(), Origin::Real);
-                record.split = split;
-                record
-            });
-            let mut annotations = self.labels(&label_path(&path, &self.base), size)?;
-            for annotation in &mut annotations {
-                annotation_id += 1;
-                annotation.id = annotation_id;
-            }
-            let sample = Sample {
-                id: record.id,
-                path,
-                file_name,
-                width: size.0,
-                height: size.1,
-                annotations,
-                record,
-            };
-            if let Some(other) = samples.insert(sample.id, sample) {
-                return Err(self.error(format!(
-                    "manifest.jsonl covers only part of the images: id {} is taken twice; remove it",
-                    other.id
-                )));
-            }
+            let annotations = self.labels(&label_path(&path, &self.base), size)?;
+            self.numbering
+                .add(order, path, file_name, size, split, annotations)?;
         }
-        Ok(samples.into_values().collect())
+        Ok(())
     }
 
     /// The boxes of a label file; none where there is no file, which is how YOLO marks
@@ -303,7 +309,12 @@ impl Reader {
 
 /// `labels/x.txt` of `images/x.jpg`; beside the image where no folder is `images`.
 fn label_path(image: &Path, base: &Path) -> PathBuf {
-    let below = image.strip_prefix(base).unwrap_or(image);
+    label_twin(image, base).with_extension("txt")
+}
+
+/// The path with `labels` in place of the last `images`.
+fn label_twin(path: &Path, base: &Path) -> PathBuf {
+    let below = path.strip_prefix(base).unwrap_or(path);
     let parts: Vec<_> = below.components().collect();
     let swap = parts.iter().rposition(|part| part.as_os_str() == "images");
     let swapped = parts.iter().enumerate().map(|(index, part)| {
@@ -314,7 +325,6 @@ fn label_path(image: &Path, base: &Path) -> PathBuf {
         }
     });
     base.join(swapped.collect::<PathBuf>())
-        .with_extension("txt")
 }
 
 /// Class and box, in fractions of the image, of one line: five numbers, or a class and
@@ -322,7 +332,10 @@ fn label_path(image: &Path, base: &Path) -> PathBuf {
 fn parse_line(line: &str) -> Result<(u32, BoundingBox), String> {
     let mut words = line.split_whitespace();
     let class = words.next().unwrap_or_default();
+    // Tools that write a table of floating-point numbers write classes as `3.0`.
     let class = class
+        .strip_suffix(".0")
+        .unwrap_or(class)
         .parse()
         .map_err(|_| format!("`{class}` is not a class number"))?;
     let numbers: Vec<f64> = words
@@ -414,6 +427,8 @@ mod tests {
         make(folder.path(), "train: images/train\nnames: 3\n");
         let message = Dataset::open(folder.path()).unwrap_err().to_string();
         assert!(message.contains("list of class names"), "{message}");
+        assert_eq!(parse_line("3.0 1 2 3 4").unwrap().0, 3);
+        assert!(parse_line("0.5 1 2 3 4").is_err());
         assert!(parse_line("0 1 2 3").is_err() && parse_line("x 1 1 1 1").is_err());
     }
 }

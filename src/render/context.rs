@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RenderError {
     #[error(
-        "no Vulkan adapter answers; install a GPU driver or the software adapter: apt-get install mesa-vulkan-drivers libvulkan1"
+        "no Vulkan adapter answers; install a GPU driver, or Mesa's software adapter: `make vulkan`, or apt-get install mesa-vulkan-drivers libvulkan1"
     )]
     NoAdapter,
     #[error(

@@ -8,7 +8,7 @@ pub struct GroundTruth {
     pub width_px: u32,
     /// 0 for the ground, otherwise the object's index in its scene plus one.
     pub ids: Vec<u32>,
-    /// Distance from the camera's plane in metres; 0 where there is only ground.
+    /// Distance from the camera's plane in metres; 0 beyond the edge of the ground.
     pub depth_m: Vec<f32>,
     /// Pixels that each object would cover inside the image if nothing hid it.
     pub amodal_px: Vec<u32>,

@@ -4,17 +4,11 @@ use wgpu::util::DeviceExt;
 
 use super::context::{GpuContext, RenderError};
 use super::ground_truth::GroundTruth;
+use super::mesh;
+use super::pipeline::{Layouts, Pipelines};
+use super::target::{Targets, begin_pass, colour_attachment};
 use super::uniforms::{ObjectUniform, SceneUniform};
-use super::{mesh, shader};
 use crate::scene::{SceneInstance, Template};
-
-const SHADOW_SIDE_PX: u32 = 1024;
-const SAMPLES: u32 = 4;
-const RADIANCE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
-const COLOUR: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
-const IDS: wgpu::TextureFormat = wgpu::TextureFormat::R32Uint;
-const DISTANCE: wgpu::TextureFormat = wgpu::TextureFormat::R32Float;
-const DEPTH: wgpu::TextureFormat = wgpu::TextureFormat::Depth32Float;
 
 /// What one scene looks like.
 #[derive(Debug, Clone)]
@@ -34,320 +28,6 @@ pub struct Renderer<'a> {
     pipelines: Pipelines,
     targets: Targets,
     shadow_sampler: wgpu::Sampler,
-}
-
-#[derive(Debug)]
-struct Layouts {
-    scene: wgpu::BindGroupLayout,
-    shadow: wgpu::BindGroupLayout,
-    amodal: wgpu::BindGroupLayout,
-    radiance: wgpu::BindGroupLayout,
-}
-
-#[derive(Debug)]
-struct Pipelines {
-    shadow: wgpu::RenderPipeline,
-    objects: wgpu::RenderPipeline,
-    ground: wgpu::RenderPipeline,
-    visible: wgpu::RenderPipeline,
-    amodal: wgpu::RenderPipeline,
-    post: wgpu::RenderPipeline,
-}
-
-#[derive(Debug)]
-struct Targets {
-    shadow: wgpu::TextureView,
-    samples: wgpu::TextureView,
-    samples_depth: wgpu::TextureView,
-    radiance: wgpu::TextureView,
-    truth_depth: wgpu::TextureView,
-    colour: wgpu::Texture,
-    ids: wgpu::Texture,
-    distance: wgpu::Texture,
-}
-
-fn entry(
-    binding: u32,
-    stages: wgpu::ShaderStages,
-    ty: wgpu::BindingType,
-) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: stages,
-        ty,
-        count: None,
-    }
-}
-
-fn buffer_type(ty: wgpu::BufferBindingType) -> wgpu::BindingType {
-    wgpu::BindingType::Buffer {
-        ty,
-        has_dynamic_offset: false,
-        min_binding_size: None,
-    }
-}
-
-fn texture_type(sample_type: wgpu::TextureSampleType) -> wgpu::BindingType {
-    wgpu::BindingType::Texture {
-        sample_type,
-        view_dimension: wgpu::TextureViewDimension::D2,
-        multisampled: false,
-    }
-}
-
-impl Layouts {
-    fn new(device: &wgpu::Device) -> Self {
-        use wgpu::{BufferBindingType as Kind, ShaderStages as Stages};
-        let layout = |entries: &[wgpu::BindGroupLayoutEntry]| {
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: None,
-                entries,
-            })
-        };
-        Layouts {
-            scene: layout(&[
-                entry(0, Stages::VERTEX_FRAGMENT, buffer_type(Kind::Uniform)),
-                entry(
-                    1,
-                    Stages::VERTEX_FRAGMENT,
-                    buffer_type(Kind::Storage { read_only: true }),
-                ),
-            ]),
-            shadow: layout(&[
-                entry(
-                    0,
-                    Stages::FRAGMENT,
-                    texture_type(wgpu::TextureSampleType::Depth),
-                ),
-                entry(
-                    1,
-                    Stages::FRAGMENT,
-                    wgpu::BindingType::Sampler(wgpu::SamplerBindingType::Comparison),
-                ),
-            ]),
-            amodal: layout(&[entry(
-                0,
-                Stages::FRAGMENT,
-                buffer_type(Kind::Storage { read_only: false }),
-            )]),
-            radiance: layout(&[entry(
-                0,
-                Stages::FRAGMENT,
-                texture_type(wgpu::TextureSampleType::Float { filterable: false }),
-            )]),
-        }
-    }
-}
-
-/// How one pipeline differs from the others.
-struct Pass<'a> {
-    source: &'a str,
-    vertex: &'a str,
-    fragment: Option<&'a str>,
-    extra: Option<&'a wgpu::BindGroupLayout>,
-    formats: &'a [wgpu::TextureFormat],
-    depth: Option<wgpu::CompareFunction>,
-    samples: u32,
-    has_mesh: bool,
-}
-
-fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::RenderPipeline {
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(pass.vertex),
-        source: wgpu::ShaderSource::Wgsl(pass.source.into()),
-    });
-    let groups: Vec<_> = std::iter::once(Some(&layouts.scene))
-        .chain(pass.extra.map(Some))
-        .collect();
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: None,
-        bind_group_layouts: &groups,
-        immediate_size: 0,
-    });
-    let attributes = wgpu::vertex_attr_array![0 => Float32x3, 1 => Float32x3];
-    let buffers = [Some(wgpu::VertexBufferLayout {
-        array_stride: size_of::<mesh::Vertex>() as u64,
-        step_mode: wgpu::VertexStepMode::Vertex,
-        attributes: &attributes,
-    })];
-    let targets: Vec<_> = pass
-        .formats
-        .iter()
-        .map(|format| Some((*format).into()))
-        .collect();
-    let fragment = pass.fragment.map(|entry_point| wgpu::FragmentState {
-        module: &module,
-        entry_point: Some(entry_point),
-        compilation_options: Default::default(),
-        targets: &targets,
-    });
-    device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: pass.fragment,
-        layout: Some(&layout),
-        vertex: wgpu::VertexState {
-            module: &module,
-            entry_point: Some(pass.vertex),
-            compilation_options: Default::default(),
-            buffers: if pass.has_mesh { &buffers } else { &[] },
-        },
-        primitive: wgpu::PrimitiveState {
-            topology: if pass.vertex == "ground_vertex" {
-                wgpu::PrimitiveTopology::TriangleStrip
-            } else {
-                wgpu::PrimitiveTopology::TriangleList
-            },
-            cull_mode: pass.has_mesh.then_some(wgpu::Face::Back),
-            ..Default::default()
-        },
-        depth_stencil: pass.depth.map(|compare| wgpu::DepthStencilState {
-            format: DEPTH,
-            depth_write_enabled: Some(compare == wgpu::CompareFunction::Less),
-            depth_compare: Some(compare),
-            stencil: Default::default(),
-            bias: Default::default(),
-        }),
-        multisample: wgpu::MultisampleState {
-            count: pass.samples,
-            ..Default::default()
-        },
-        fragment,
-        multiview_mask: None,
-        cache: None,
-    })
-}
-
-impl Pipelines {
-    fn new(device: &wgpu::Device, layouts: &Layouts) -> Self {
-        use wgpu::CompareFunction::{Always, Less};
-        let shadow = Pass {
-            source: shader::SHADOW,
-            vertex: "vertex",
-            fragment: None,
-            extra: None,
-            formats: &[],
-            depth: Some(Less),
-            samples: 1,
-            has_mesh: true,
-        };
-        let objects = Pass {
-            source: shader::FORWARD,
-            fragment: Some("object_fragment"),
-            extra: Some(&layouts.shadow),
-            formats: &[RADIANCE],
-            samples: SAMPLES,
-            ..shadow
-        };
-        let ground = Pass {
-            vertex: "ground_vertex",
-            fragment: Some("ground_fragment"),
-            has_mesh: false,
-            ..objects
-        };
-        let visible = Pass {
-            source: shader::GROUND_TRUTH,
-            fragment: Some("visible"),
-            formats: &[IDS, DISTANCE],
-            ..shadow
-        };
-        let amodal = Pass {
-            fragment: Some("count"),
-            extra: Some(&layouts.amodal),
-            formats: &[],
-            depth: Some(Always),
-            ..visible
-        };
-        let post = Pass {
-            source: shader::POST,
-            fragment: Some("fragment"),
-            extra: Some(&layouts.radiance),
-            formats: &[COLOUR],
-            depth: None,
-            has_mesh: false,
-            ..shadow
-        };
-        let make = |pass: &Pass| pipeline(device, layouts, pass);
-        Pipelines {
-            shadow: make(&shadow),
-            objects: make(&objects),
-            ground: make(&ground),
-            visible: make(&visible),
-            amodal: make(&amodal),
-            post: make(&post),
-        }
-    }
-}
-
-impl Targets {
-    fn new(device: &wgpu::Device, size: wgpu::Extent3d) -> Self {
-        use wgpu::TextureUsages as Usage;
-        let texture = |format, size, sample_count, usage| {
-            device.create_texture(&wgpu::TextureDescriptor {
-                label: None,
-                size,
-                mip_level_count: 1,
-                sample_count,
-                dimension: wgpu::TextureDimension::D2,
-                format,
-                usage: Usage::RENDER_ATTACHMENT | usage,
-                view_formats: &[],
-            })
-        };
-        let view = |format, size, samples, usage| {
-            texture(format, size, samples, usage).create_view(&Default::default())
-        };
-        let square = wgpu::Extent3d {
-            width: SHADOW_SIDE_PX,
-            height: SHADOW_SIDE_PX,
-            depth_or_array_layers: 1,
-        };
-        Targets {
-            shadow: view(DEPTH, square, 1, Usage::TEXTURE_BINDING),
-            samples: view(RADIANCE, size, SAMPLES, Usage::empty()),
-            samples_depth: view(DEPTH, size, SAMPLES, Usage::empty()),
-            radiance: view(RADIANCE, size, 1, Usage::TEXTURE_BINDING),
-            truth_depth: view(DEPTH, size, 1, Usage::empty()),
-            colour: texture(COLOUR, size, 1, Usage::COPY_SRC),
-            ids: texture(IDS, size, 1, Usage::COPY_SRC),
-            distance: texture(DISTANCE, size, 1, Usage::COPY_SRC),
-        }
-    }
-}
-
-fn colour_attachment<'a>(
-    view: &'a wgpu::TextureView,
-    resolve_target: Option<&'a wgpu::TextureView>,
-) -> Option<wgpu::RenderPassColorAttachment<'a>> {
-    Some(wgpu::RenderPassColorAttachment {
-        view,
-        depth_slice: None,
-        resolve_target,
-        ops: wgpu::Operations {
-            load: wgpu::LoadOp::Clear(wgpu::Color::TRANSPARENT),
-            store: wgpu::StoreOp::Store,
-        },
-    })
-}
-
-fn begin_pass<'e>(
-    encoder: &'e mut wgpu::CommandEncoder,
-    colours: &[Option<wgpu::RenderPassColorAttachment>],
-    depth: Option<&wgpu::TextureView>,
-) -> wgpu::RenderPass<'e> {
-    encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
-        label: None,
-        color_attachments: colours,
-        depth_stencil_attachment: depth.map(|view| wgpu::RenderPassDepthStencilAttachment {
-            view,
-            depth_ops: Some(wgpu::Operations {
-                load: wgpu::LoadOp::Clear(1.0),
-                store: wgpu::StoreOp::Store,
-            }),
-            stencil_ops: None,
-        }),
-        timestamp_writes: None,
-        occlusion_query_set: None,
-        multiview_mask: None,
-    })
 }
 
 /// Bytes of one row of 4-byte pixels in a read-back buffer.
@@ -517,6 +197,8 @@ impl<'a> Renderer<'a> {
         pass.set_bind_group(0, &groups.scene, &[]);
         pass.set_pipeline(&pipelines.visible);
         self.draw(&mut pass, scene);
+        pass.set_pipeline(&pipelines.visible_ground);
+        pass.draw(0..4, 0..1);
         drop(pass);
 
         let mut pass = begin_pass(encoder, &[], Some(&targets.truth_depth));
@@ -607,4 +289,158 @@ struct Groups {
     shadow: wgpu::BindGroup,
     amodal: wgpu::BindGroup,
     radiance: wgpu::BindGroup,
+}
+
+#[cfg(test)]
+mod tests {
+    use glam::{Mat3, Mat4, Vec3};
+
+    use super::*;
+    use crate::scene::{Camera, Light, Object, Sensor, Surface};
+
+    const SIDE_PX: u32 = 160;
+    const HALF_M: f32 = 0.008;
+
+    /// A white die with black pips whose face towards `local_up` lies uppermost, its edges
+    /// along the image's, seen from straight above without blur, noise or gloss.
+    fn upright_die(local_up: Vec3, light_towards: Vec3) -> SceneInstance {
+        let side = if local_up.z == 0.0 { Vec3::Z } else { Vec3::X };
+        let rotation = Mat3::from_cols(side, local_up.cross(side), local_up).transpose();
+        SceneInstance {
+            width_px: SIDE_PX,
+            height_px: SIDE_PX,
+            camera: Camera {
+                position_m: Vec3::new(0.0, 0.0, 0.2),
+                target_m: Vec3::ZERO,
+                up: Vec3::Y,
+                vertical_fov_deg: 12.0,
+            },
+            light: Light {
+                direction: light_towards.normalize(),
+                intensity: 0.6,
+                kelvin: 6600.0,
+                softness_m: 0.001,
+                ambient: 0.3,
+            },
+            exposure_ev: 0.0,
+            sensor: Sensor {
+                noise: 0.0,
+                blur_px: 0.0,
+                vignetting: 0.0,
+                noise_seed: 0,
+            },
+            ground_linear_rgb: [0.5; 3],
+            ground_texture_strength: 0.0,
+            ground_texture_scale_m: 0.02,
+            ground_roughness: 1.0,
+            objects: vec![Object {
+                family: "die".to_owned(),
+                category_id: Some(1),
+                template: Template::RoundedBox,
+                surface: Surface::Die,
+                world_from_local: Mat4::from_translation(Vec3::Z * HALF_M)
+                    * Mat4::from_mat3(rotation),
+                half_extents_m: Vec3::splat(HALF_M),
+                rounding_m: 0.1 * HALF_M,
+                body_linear_rgb: [0.9; 3],
+                second_linear_rgb: [0.9; 3],
+                pips_linear_rgb: [0.01; 3],
+                pip_radius: 0.18,
+                roughness: 1.0,
+                gloss: 0.0,
+                marbling: 0.0,
+                translucency: 0.0,
+                label_margin: 0.0,
+            }],
+            not_placed: 0,
+        }
+    }
+
+    /// Centres of the dark regions of the die, in halves of its side from its middle, x to
+    /// the right and y up.
+    fn pip_centres(frame: &Frame) -> Vec<(f32, f32)> {
+        let bbox = &frame.truth.visible_objects()[0].bbox;
+        let is_dark = |x: u32, y: u32| {
+            frame.truth.ids[(y * SIDE_PX + x) as usize] == 1 && frame.rgb.get_pixel(x, y)[1] < 90
+        };
+        let mut seen = vec![false; (SIDE_PX * SIDE_PX) as usize];
+        let mut centres = Vec::new();
+        for start in 0..SIDE_PX * SIDE_PX {
+            let mut open = vec![(start % SIDE_PX, start / SIDE_PX)];
+            let mut found = Vec::new();
+            while let Some((x, y)) = open.pop() {
+                let is_new = x < SIDE_PX && y < SIDE_PX && is_dark(x, y);
+                if is_new && !std::mem::replace(&mut seen[(y * SIDE_PX + x) as usize], true) {
+                    found.push((x as f32 + 0.5, y as f32 + 0.5));
+                    open.extend([(x + 1, y), (x, y + 1)]);
+                    open.extend([(x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]);
+                }
+            }
+            if found.len() >= 8 {
+                let mean = |of: fn(&(f32, f32)) -> f32| {
+                    found.iter().map(of).sum::<f32>() / found.len() as f32
+                };
+                let half = bbox.width as f32 / 2.0;
+                let middle = (bbox.x as f32 + half, bbox.y as f32 + half);
+                centres.push((
+                    (mean(|p| p.0) - middle.0) / half,
+                    (middle.1 - mean(|p| p.1)) / half,
+                ));
+            }
+        }
+        centres
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn each_face_has_its_pips_in_the_usual_places() {
+        let context = GpuContext::new().unwrap();
+        let mut renderer = Renderer::new(&context, SIDE_PX, SIDE_PX);
+        // Opposite faces sum to seven; one, two and three run counter-clockwise.
+        let faces = [Vec3::X, Vec3::Y, Vec3::Z];
+        for (pips, up) in (1..).zip(faces.into_iter().chain([-Vec3::Z, -Vec3::Y, -Vec3::X])) {
+            let frame = renderer.render(&upright_die(up, Vec3::Z)).unwrap();
+            let centres = pip_centres(&frame);
+            assert_eq!(centres.len(), pips, "{centres:?}");
+            // Turned by half a circle, every face looks the same.
+            for (x, y) in &centres {
+                let twin = |(a, b): &(f32, f32)| (a + x).abs() < 0.08 && (b + y).abs() < 0.08;
+                assert!(centres.iter().any(twin), "{pips}: {centres:?}");
+            }
+            let is_corner = |(x, y): &&(f32, f32)| x.abs().min(y.abs()) > 0.35;
+            let is_middle = |(x, y): &&(f32, f32)| x.abs().max(y.abs()) < 0.08;
+            let (corners, middles) = (
+                centres.iter().filter(is_corner).count(),
+                centres.iter().filter(is_middle).count(),
+            );
+            let expected = [(0, 1), (2, 0), (2, 1), (4, 0), (4, 1), (4, 0)];
+            assert_eq!(
+                (corners, middles),
+                expected[pips - 1],
+                "{pips}: {centres:?}"
+            );
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn the_shadow_falls_away_from_the_light() {
+        let context = GpuContext::new().unwrap();
+        let mut renderer = Renderer::new(&context, SIDE_PX, SIDE_PX);
+        let row = SIDE_PX / 2;
+        for (towards, column_lit, column_dark) in [(1.0, 130, 29), (-1.0, 29, 130)] {
+            let light = Vec3::new(towards, 0.0, 1.0);
+            let frame = renderer.render(&upright_die(Vec3::Z, light)).unwrap();
+            let at = |x: u32| {
+                assert_eq!(
+                    frame.truth.ids[(row * SIDE_PX + x) as usize],
+                    0,
+                    "{x} is ground"
+                );
+                i32::from(frame.rgb.get_pixel(x, row)[1])
+            };
+            let (lit, dark) = (at(column_lit), at(column_dark));
+            assert!(lit > dark + 30, "{lit} beside {dark}");
+        }
+    }
 }

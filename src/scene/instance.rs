@@ -90,4 +90,6 @@ pub struct Object {
     pub gloss: f32,
     pub marbling: f32,
     pub translucency: f32,
+    /// How much longer its box's sides are than its visible extent, as a share of it.
+    pub label_margin: f32,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::spec::{Class, Paint, SceneSpec, Shape};
+use super::spec::{Class, LabelRule, Paint, SceneSpec, Shape};
 use crate::annotation::Category;
 use crate::spec::{self, Distribution, Override, Problems, SpecError};
 
@@ -35,6 +35,14 @@ impl ScenePlan {
 
     pub fn spec(&self) -> &SceneSpec {
         &self.spec
+    }
+
+    /// The plan with boxes drawn exactly, for what does not depend on how they are drawn.
+    pub fn with_exact_boxes(&self) -> Self {
+        let mut plan = self.clone();
+        let exact = LabelRule::default();
+        (plan.spec.labels.margin, plan.spec.labels.square) = (exact.margin, exact.square);
+        plan
     }
 
     /// Categories with identifiers from 1: the faces of dice first, then fixed class
@@ -118,6 +126,7 @@ impl SceneSpec {
             ("exposure_ev", &self.exposure_ev, -20.0, 20.0),
             ("sensor.noise", &sensor.noise, 0.0, 1.0),
             ("sensor.blur_px", &sensor.blur_px, 0.0, 10.0),
+            ("labels.margin", &self.labels.margin, -0.5, 2.0),
             ("sensor.vignetting", &sensor.vignetting, 0.0, 1.0),
             (
                 "ground.texture_strength",

@@ -133,6 +133,12 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
             )
         });
         let mut object = draw_object(plan, family, paint, &mut generator);
+        // A stream of its own: how boxes are drawn does not move what is drawn.
+        let margin = spec
+            .labels
+            .margin
+            .sample(&mut key.generator("label", number));
+        object.label_margin = margin.clamp(-0.5, 2.0) as f32;
         let neighbours = first..taken.len();
         match find_room(
             plan,
@@ -193,6 +199,7 @@ fn dress(
             gloss: 0.0,
             marbling: 0.0,
             translucency: 0.0,
+            label_margin: 0.0,
         });
     }
 }
@@ -326,6 +333,7 @@ fn draw_object(
         gloss,
         marbling,
         translucency,
+        label_margin: 0.0,
     }
 }
 

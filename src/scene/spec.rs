@@ -280,13 +280,25 @@ impl From<Colour> for String {
     }
 }
 
-/// Which objects get a box: those that show at least this much inside the image.
+/// Which objects get a box, those that show at least this much inside the image, and
+/// how it is drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelRule {
     pub min_visible_px: u32,
     /// Visible pixels over those that it would cover inside the image if nothing hid it.
     pub min_visible_fraction: f64,
+    /// How much longer a box's sides are than the visible extent, as a share of it. People
+    /// draw boxes with room around the object; a detector learns that.
+    #[serde(skip_serializing_if = "is_none")]
+    pub margin: Distribution,
+    /// Whether boxes are squares on the longer side.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub square: bool,
+}
+
+fn is_none(distribution: &Distribution) -> bool {
+    *distribution == none()
 }
 
 impl Default for LabelRule {
@@ -294,6 +306,8 @@ impl Default for LabelRule {
         LabelRule {
             min_visible_px: 16,
             min_visible_fraction: 0.2,
+            margin: none(),
+            square: false,
         }
     }
 }
