@@ -472,4 +472,14 @@ mod tests {
         assert!((width - 0.8).abs() < 1e-12 && (height - 0.2).abs() < 1e-12);
         assert!((0.0..=1.0).contains(&x) && (0.0..=1.0).contains(&y) && x != y);
     }
+
+    #[test]
+    fn the_presets_are_sound() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
+        for (name, steps) in [("exposure_quality.yaml", 8), ("geometry.yaml", 3)] {
+            let path = folder.join(name);
+            let plan = spec::load::<AugmentSpec>(&path, &[]).and_then(|s| s.into_plan(&path));
+            assert_eq!(plan.unwrap().steps().len(), steps, "{name}");
+        }
+    }
 }
