@@ -502,7 +502,7 @@ mod tests {
         // Within one data set, whether the image is drawn or not.
         real.samples[0].record.group = group;
         for seed in 0..4 {
-            let error = draw(&plan, &real, None, &held_out, seed, &Silent).unwrap_err();
+            let error = draw(&plan, &real, Some(&made), &held_out, seed, &Silent).unwrap_err();
             assert!(leaks(error)[0].train.ends_with("real/images/0.png"));
         }
     }
