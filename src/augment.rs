@@ -1,21 +1,29 @@
 //! Degrades and transforms labelled images as cameras do.
 //!
-//! A policy draws a plain list of [`Transform`]s from `(plan, seed, index)`; applying
-//! the list involves no further choice, so it can be stored and replayed. Whatever the
+//! A policy draws a plain list of [`Transform`]s from seed and file name; applying the
+//! list involves no further choice, so it can be stored and replayed. Whatever the
 //! order in the YAML file, stages follow the light: geometry of the scene, light,
 //! lens, sensor, processing, compression.
 
+mod blur;
+mod compression;
+mod geometry;
+mod label;
 mod photometric;
 mod plan;
 mod run;
+mod sidecar;
 mod transform;
 
 use thiserror::Error;
 
-pub use photometric::{linear_from_srgb, srgb_from_linear};
+pub use label::{DroppedLabel, LabelChanges};
+pub use photometric::{
+    NEUTRAL_KELVIN, colour_temperature_gains, linear_from_srgb, srgb_from_linear,
+};
 pub use plan::{AugmentPlan, AugmentSpec, StepSpec, TransformSpec};
-pub use run::augment_dataset;
-pub use transform::{MIN_VISIBLE_FRACTION, Transform, apply};
+pub use run::{AugmentSummary, augment_dataset};
+pub use transform::{Augmented, Transform, apply};
 
 use crate::dataset::DatasetError;
 

@@ -1,4 +1,6 @@
-//! Light, lens and sensor, all in linear light.
+//! Light and sensor, all in linear light.
+
+use std::sync::LazyLock;
 
 use image::{ImageBuffer, Rgb, RgbImage};
 use rand_distr::Distribution as _;
@@ -26,24 +28,58 @@ pub fn srgb_from_linear(linear: f32) -> f32 {
     }
 }
 
+/// Linear light of each 8-bit level.
+static LINEAR_OF_LEVEL: LazyLock<[f32; 256]> =
+    LazyLock::new(|| std::array::from_fn(|level| linear_from_srgb(level as f32 / 255.0)));
+
+/// The least linear light that rounds to each 8-bit level.
+static FLOOR_OF_LEVEL: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|level| match level {
+        0 => f32::NEG_INFINITY,
+        _ => linear_from_srgb((level as f32 - 0.5) / 255.0),
+    })
+});
+
+/// Cells into which linear light is cut to find its level without a power.
+const CELLS: usize = 4096;
+
+/// The level at the lower end of each cell.
+static LEVEL_OF_CELL: LazyLock<[u8; CELLS + 1]> = LazyLock::new(|| {
+    std::array::from_fn(|cell| {
+        let value = cell as f32 / CELLS as f32;
+        (FLOOR_OF_LEVEL.partition_point(|floor| *floor <= value) - 1) as u8
+    })
+});
+
 pub(super) fn decode(image: &RgbImage) -> Linear {
-    let table: Vec<f32> = (0..=255_u8)
-        .map(|level| linear_from_srgb(f32::from(level) / 255.0))
-        .collect();
     let mut linear = Linear::new(image.width(), image.height());
     for (to, from) in linear.iter_mut().zip(image.as_raw()) {
-        *to = table[usize::from(*from)];
+        *to = LINEAR_OF_LEVEL[usize::from(*from)];
     }
     linear
 }
 
 /// Clips at white, as a sensor does, and rounds to 8 bits.
 pub(super) fn encode(linear: &Linear) -> RgbImage {
+    let (floors, levels) = (&*FLOOR_OF_LEVEL, &*LEVEL_OF_CELL);
     let mut image = RgbImage::new(linear.width(), linear.height());
     for (to, from) in image.iter_mut().zip(linear.as_raw()) {
-        *to = (srgb_from_linear(from.clamp(0.0, 1.0)) * 255.0).round() as u8;
+        let value = from.clamp(0.0, 1.0);
+        let mut level = levels[(value * CELLS as f32) as usize];
+        // A cell is narrower than two levels, so that this steps at most twice.
+        while level < 255 && floors[usize::from(level) + 1] <= value {
+            level += 1;
+        }
+        *to = level;
     }
     image
+}
+
+/// Light beyond white and below black is lost.
+pub(super) fn clip(image: &mut Linear) {
+    for value in image.iter_mut() {
+        *value = value.clamp(0.0, 1.0);
+    }
 }
 
 pub(super) fn scale_channels(image: &mut Linear, gains: [f32; 3]) {
@@ -74,63 +110,52 @@ pub(super) fn noise(image: &mut Linear, shot: f32, read: f32, seed: u64) {
     }
 }
 
-/// Weights of a point spread function: offset in pixels, weight; weights sum to 1.
-pub(super) type Psf = Vec<((i64, i64), f32)>;
-
-/// A disc, with partly covered pixels weighted by their coverage (8 x 8 samples).
-pub(super) fn disc(radius_px: f64) -> Psf {
-    rasterised(radius_px.ceil() as i64, |x, y| x.hypot(y) <= radius_px)
+/// Linear sRGB gains of a scene lit at `kelvin` and developed for [`NEUTRAL_KELVIN`];
+/// the luminance of grey stays (Rec. 709 weights).
+///
+/// The light's chromaticity is that of a black body (Krystek 1985, "An algorithm to
+/// calculate correlated colour temperature", for 1,000 to 15,000 K), moved by
+/// `tint_duv` across the locus in CIE 1960 u, v; positive is greener (the sign of
+/// ANSI C78.377).
+pub fn colour_temperature_gains(kelvin: f64, tint_duv: f64) -> [f64; 3] {
+    let light = light_linear_rgb(kelvin, tint_duv);
+    let neutral = light_linear_rgb(NEUTRAL_KELVIN, 0.0);
+    let gains: [f64; 3] = std::array::from_fn(|channel| light[channel] / neutral[channel]);
+    let luminance = 0.2126 * gains[0] + 0.7152 * gains[1] + 0.0722 * gains[2];
+    gains.map(|gain| gain / luminance)
 }
 
-/// A line of one pixel's width through the centre; the angle is from the x axis
-/// towards the y axis, which points down.
-pub(super) fn line(length_px: f64, angle_deg: f64) -> Psf {
-    let (sin, cos) = angle_deg.to_radians().sin_cos();
-    let half = (length_px / 2.0).max(0.5);
-    rasterised(half.ceil() as i64 + 1, |x, y| {
-        (x * cos + y * sin).abs() <= half && (y * cos - x * sin).abs() <= 0.5
-    })
+/// The colour temperature at which nothing changes: that of D65, sRGB's white.
+pub const NEUTRAL_KELVIN: f64 = 6504.0;
+
+/// CIE 1960 u, v of a black body.
+fn planck_uv(kelvin: f64) -> [f64; 2] {
+    let t = kelvin;
+    let u = (0.860_117_757 + 1.541_182_54e-4 * t + 1.286_412_12e-7 * t * t)
+        / (1.0 + 8.424_202_35e-4 * t + 7.081_451_63e-7 * t * t);
+    let v = (0.317_398_726 + 4.228_062_45e-5 * t + 4.204_816_91e-8 * t * t)
+        / (1.0 - 2.897_418_16e-5 * t + 1.614_560_53e-7 * t * t);
+    [u, v]
 }
 
-fn rasterised(reach: i64, inside: impl Fn(f64, f64) -> bool) -> Psf {
-    const SAMPLES: i32 = 8;
-    let place = |cell: i64, i: i32| cell as f64 + (f64::from(i) + 0.5) / f64::from(SAMPLES) - 0.5;
-    let mut psf = Psf::new();
-    for y in -reach..=reach {
-        for x in -reach..=reach {
-            let covered = (0..SAMPLES * SAMPLES)
-                .filter(|i| inside(place(x, i % SAMPLES), place(y, i / SAMPLES)))
-                .count();
-            if covered > 0 {
-                psf.push(((x, y), covered as f32));
-            }
-        }
-    }
-    if psf.is_empty() {
-        return vec![((0, 0), 1.0)];
-    }
-    let sum: f32 = psf.iter().map(|(_, weight)| weight).sum();
-    for (_, weight) in &mut psf {
-        *weight /= sum;
-    }
-    psf
-}
-
-/// Convolves; beyond the border the image goes on as at the border.
-pub(super) fn convolve(image: &Linear, psf: &Psf) -> Linear {
-    let (width, height) = (i64::from(image.width()), i64::from(image.height()));
-    Linear::from_fn(image.width(), image.height(), |x, y| {
-        let mut sum = [0.0; 3];
-        for ((dx, dy), weight) in psf {
-            let from_x = (i64::from(x) + dx).clamp(0, width - 1) as u32;
-            let from_y = (i64::from(y) + dy).clamp(0, height - 1) as u32;
-            let pixel = image.get_pixel(from_x, from_y);
-            for (sum, value) in sum.iter_mut().zip(pixel.0) {
-                *sum += weight * value;
-            }
-        }
-        Rgb(sum)
-    })
+/// Linear sRGB of a light of luminance 1; a channel outside the gamut is 0.
+fn light_linear_rgb(kelvin: f64, tint_duv: f64) -> [f64; 3] {
+    let [u, v] = planck_uv(kelvin);
+    // The locus runs from `cooler` to `warmer`; green lies across it, at higher v.
+    let ([cooler_u, cooler_v], [warmer_u, warmer_v]) =
+        (planck_uv(kelvin * 1.001), planck_uv(kelvin * 0.999));
+    let (du, dv) = (warmer_u - cooler_u, warmer_v - cooler_v);
+    let length = du.hypot(dv);
+    let (u, v) = (u - tint_duv * dv / length, v + tint_duv * du / length);
+    // CIE 1960 to XYZ with Y = 1, then to linear sRGB (IEC 61966-2-1).
+    let x = 1.5 * u / v;
+    let z = (4.0 - u - 10.0 * v) / (2.0 * v);
+    [
+        3.240_6 * x - 1.537_2 - 0.498_6 * z,
+        -0.968_9 * x + 1.875_8 + 0.041_5 * z,
+        0.055_7 * x - 0.204_0 + 1.057_0 * z,
+    ]
+    .map(|channel: f64| channel.max(0.0))
 }
 
 #[cfg(test)]
@@ -148,30 +173,81 @@ mod tests {
     }
 
     #[test]
-    fn noise_has_the_models_variance() {
-        let mut image = Linear::from_pixel(200, 200, Rgb([0.3; 3]));
-        noise(&mut image, 0.01, 0.02, 1);
-        let count = image.len() as f64;
-        let variance = image
-            .iter()
-            .map(|v| (f64::from(*v) - 0.3).powi(2))
-            .sum::<f64>()
-            / count;
-        let expected = 0.01 * 0.3 + 0.02 * 0.02;
-        // Five standard errors of a variance: sqrt(2 / count) each.
-        assert!((variance / expected - 1.0).abs() < 5.0 * (2.0 / count).sqrt());
-        assert!((mean(&image) - 0.3).abs() < 5.0 * (expected / count).sqrt());
+    fn the_table_rounds_as_the_formula_does() {
+        let count = 300_000;
+        let linear = Linear::from_fn(count, 1, |x, _| Rgb([x as f32 / count as f32 * 1.1; 3]));
+        let image = encode(&linear);
+        for (value, level) in linear.iter().zip(image.iter()) {
+            let exact = srgb_from_linear(value.clamp(0.0, 1.0)) * 255.0;
+            // The level is the nearest one; half way between two, either.
+            let distance = (exact - f32::from(*level)).abs();
+            assert!(distance < 0.5 + 1e-3, "{value}: {exact} and {level}");
+        }
+        let wild = Linear::from_fn(3, 1, |x, _| Rgb([[f32::NAN, -3.0, 9.0][x as usize]; 3]));
+        assert_eq!(encode(&wild).as_raw()[3..9], [0, 0, 0, 255, 255, 255]);
+    }
+
+    /// Worked by hand: sRGB level 188 is 0.5029 in linear light, since
+    /// ((188 / 255 + 0.055) / 1.055)^2.4 = 0.5029.
+    #[test]
+    fn mid_grey_has_half_the_light_of_white() {
+        assert!((linear_from_srgb(188.0 / 255.0) - 0.5029).abs() < 1e-4);
+        assert!((srgb_from_linear(0.5) * 255.0 - 187.52).abs() < 0.01);
     }
 
     #[test]
-    fn blur_keeps_the_mean_of_linear_light() {
-        let mut image = Linear::new(41, 41);
-        image.put_pixel(20, 20, Rgb([1.0; 3]));
-        for psf in [disc(4.3), line(9.0, 30.0)] {
-            let blurred = convolve(&image, &psf);
-            assert!((mean(&blurred) / mean(&image) - 1.0).abs() < 1e-5);
-            assert!(blurred.get_pixel(20, 20)[0] < 0.2);
+    fn gamma_raises_the_encoded_value() {
+        // Level 64 to the power 0.5: 255 * sqrt(64 / 255) = 127.75.
+        let mut image = decode(&RgbImage::from_pixel(1, 1, Rgb([64, 0, 255])));
+        gamma(&mut image, 0.5);
+        assert_eq!(encode(&image).get_pixel(0, 0).0, [128, 0, 255]);
+    }
+
+    #[test]
+    fn noise_has_the_models_variance_at_every_level() {
+        let (shot, read) = (0.01, 0.02);
+        for level in [0.0_f32, 0.05, 0.3, 1.0] {
+            let mut image = Linear::from_pixel(200, 200, Rgb([level; 3]));
+            noise(&mut image, shot, read, 1);
+            let count = image.len() as f64;
+            let variance = image
+                .iter()
+                .map(|v| f64::from(*v - level).powi(2))
+                .sum::<f64>()
+                / count;
+            let expected = f64::from(shot * level + read * read);
+            // Five standard errors of a variance: sqrt(2 / count) each.
+            assert!((variance / expected - 1.0).abs() < 5.0 * (2.0 / count).sqrt());
+            assert!((mean(&image) - f64::from(level)).abs() < 5.0 * (expected / count).sqrt());
         }
-        assert_eq!(disc(0.0).len(), 1);
+    }
+
+    /// CIE illuminant A is a black body at 2,856 K with x = 0.44758, y = 0.40745
+    /// (CIE 15), so u = 4x / (-2x + 12y + 3) = 0.25598 and v = 6y / (...) = 0.34954.
+    #[test]
+    fn the_locus_goes_through_illuminant_a() {
+        let [u, v] = planck_uv(2856.0);
+        assert!((u - 0.25598).abs() < 2e-4 && (v - 0.34954).abs() < 2e-4);
+    }
+
+    #[test]
+    fn colour_temperature_warms_cools_and_tints_without_changing_luminance() {
+        let neutral = colour_temperature_gains(NEUTRAL_KELVIN, 0.0);
+        assert!(neutral.iter().all(|gain| (gain - 1.0).abs() < 1e-12));
+        let mut last = f64::INFINITY;
+        for kelvin in [2000.0, 3000.0, 4500.0, 6504.0, 9000.0, 15000.0] {
+            let [red, green, blue] = colour_temperature_gains(kelvin, 0.0);
+            assert!(
+                red / blue < last,
+                "{kelvin} K is cooler than the one before"
+            );
+            last = red / blue;
+            assert!((0.2126 * red + 0.7152 * green + 0.0722 * blue - 1.0).abs() < 1e-12);
+        }
+        let green_share = |duv| {
+            let [red, green, blue] = colour_temperature_gains(5000.0, duv);
+            green / (red + blue)
+        };
+        assert!(green_share(0.02) > green_share(0.0) && green_share(0.0) > green_share(-0.02));
     }
 }

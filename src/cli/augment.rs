@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::Common;
 use super::progress::Progress;
-use crate::augment::{AugmentSpec, augment_dataset};
+use super::{Common, UserMistake};
+use crate::augment::{AugmentPlan, AugmentSpec, augment_dataset};
 use crate::dataset::{Dataset, Split};
+use crate::observer::Observer;
 use crate::spec;
 
 /// Arguments of `admix augment`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   admix augment presets/exposure_quality.yaml -i data/real -o runs/degraded --split train
-  admix augment presets/exposure_quality.yaml -i data/real -o runs/degraded --seed 3 --dry-run")]
+  admix augment presets/exposure_quality.yaml -i data/real -o runs/degraded --seed 3 --dry-run
+  admix augment presets/exposure_quality.yaml -i data/real -o runs/dark --set steps.0.transform.exposure.ev=-2")]
 pub struct AugmentArgs {
     /// What may be drawn.
     #[arg(value_name = "PRESET.yaml")]
@@ -23,7 +25,7 @@ pub struct AugmentArgs {
     /// Data set to augment.
     #[arg(short, long, value_name = "DIR")]
     input: PathBuf,
-    /// Folder of the result; it must not exist yet.
+    /// Folder of the result. A run that was interrupted goes on there.
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Only this split: train, val or test.
@@ -37,23 +39,83 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
     let common = &args.common;
     let spec: AugmentSpec = spec::load(&args.preset, &common.overrides)?;
     let plan = spec.into_plan(&args.preset)?;
+    let progress = Progress::new(common.json);
     let mut input = Dataset::open(&args.input)?;
+    for warning in &input.warnings {
+        progress.message(&format!("warning: {warning}"));
+    }
     if let Some(split) = args.split {
         input = input.split(split);
     }
-    let summary =
-        json!({"out": args.out, "images": input.samples.len(), "seed": common.seed, "plan": plan});
-    if !common.dry_run {
-        let workers = rayon::ThreadPoolBuilder::new()
-            .num_threads(common.jobs())
-            .build()?;
-        let progress = Progress::new(common.json);
-        workers.install(|| augment_dataset(&plan, &input, common.seed, &args.out, &progress))?;
+    if input.samples.is_empty() {
+        let split = args.split.map(|split| format!(" in its {split} split"));
+        return Err(UserMistake(format!(
+            "{} has no images{}",
+            args.input.display(),
+            split.unwrap_or_default()
+        ))
+        .into());
     }
-    if common.json || common.dry_run {
-        println!("{summary}");
+    if common.dry_run {
+        return print_plan(&args, &plan, &input);
+    }
+    let workers = rayon::ThreadPoolBuilder::new()
+        .num_threads(common.jobs())
+        .build()?;
+    let (_, summary) =
+        workers.install(|| augment_dataset(&plan, &input, common.seed, &args.out, &progress))?;
+    if common.json {
+        let result =
+            json!({"out": args.out, "seed": common.seed, "summary": summary, "plan": plan});
+        println!("{result}");
     } else {
-        println!("{}: {} images", args.out.display(), input.samples.len());
+        println!(
+            "{}: {} images with {} labels; {} labels cut at the edge, {} dropped",
+            args.out.display(),
+            summary.images,
+            summary.labels,
+            summary.cut,
+            summary.dropped
+        );
+    }
+    Ok(())
+}
+
+/// The steps in their order, and what the first images would get.
+fn print_plan(args: &AugmentArgs, plan: &AugmentPlan, input: &Dataset) -> anyhow::Result<()> {
+    const SHOWN: usize = 3;
+    let seed = args.common.seed;
+    let drawn: Vec<_> = input
+        .samples
+        .iter()
+        .take(SHOWN)
+        .map(|sample| (&sample.file_name, plan.draw(seed, &sample.file_name)))
+        .collect();
+    if args.common.json {
+        let first: Vec<_> = drawn
+            .iter()
+            .map(|(name, transforms)| json!({"file_name": name, "transforms": transforms}))
+            .collect();
+        let images = input.samples.len();
+        let result =
+            json!({"out": args.out, "images": images, "seed": seed, "plan": plan, "first": first});
+        println!("{result}");
+        return Ok(());
+    }
+    println!(
+        "{} images would go to {}, seed {seed}. Steps in the order in which they are applied:",
+        input.samples.len(),
+        args.out.display()
+    );
+    for step in plan.steps() {
+        println!(
+            "  {:>5.1} %  {}",
+            100.0 * step.probability,
+            serde_json::to_string(&step.transform)?
+        );
+    }
+    for (name, transforms) in drawn {
+        println!("{name}: {}", serde_json::to_string(&transforms)?);
     }
     Ok(())
 }

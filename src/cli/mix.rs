@@ -1,6 +1,6 @@
 //! `admix mix`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -8,7 +8,8 @@ use serde_json::json;
 use super::Common;
 use super::progress::Progress;
 use crate::dataset::Dataset;
-use crate::mix::{self, MixSpec, Pool};
+use crate::mix::{self, HeldOut, MixError, MixSpec, Pool, held_out_part};
+use crate::observer::Observer;
 use crate::spec;
 
 /// Arguments of `admix mix`.
@@ -21,12 +22,9 @@ pub struct MixArgs {
     /// What to mix.
     #[arg(value_name = "MIX.yaml")]
     spec: PathBuf,
-    /// Folder of the training set; it must not exist yet.
+    /// Folder of the training set. A run that was interrupted goes on there.
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// Skip the search for copies of val and test images, which decodes every image.
-    #[arg(long)]
-    skip_leakage_check: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -37,49 +35,75 @@ pub(super) fn run(args: MixArgs) -> anyhow::Result<()> {
     let seed = spec.seed.unwrap_or(common.seed);
     let plan = spec.into_plan(&args.spec)?;
     let progress = Progress::new(common.json);
-    let real = Dataset::open(&plan.real.path)?;
-    let synthetic = match &plan.synthetic {
-        Some(source) => Dataset::open(&source.path)?,
-        None => real.filtered(|_| false),
-    };
-    let mixture = mix::draw(&plan, &real, &synthetic, seed)?;
-    let summary = json!({
-        "out": args.out,
-        "seed": seed,
-        "real": mixture.count(Pool::Real),
-        "synthetic": mixture.count(Pool::Synthetic),
-        "classes": mixture.categories.iter().map(|c| &c.name).collect::<Vec<_>>(),
-        "plan": plan,
-    });
-    if !common.dry_run {
-        if !args.skip_leakage_check {
-            let workers = rayon::ThreadPoolBuilder::new()
-                .num_threads(common.jobs())
-                .build()?;
-            let held_out = real.filtered(|sample| {
-                sample
-                    .record
-                    .split
-                    .is_some_and(|split| split != plan.real.split)
-            });
-            workers.install(|| mix::check_leakage(&mixture.to_dataset(), &held_out))?;
+    let open = |path: &Path| {
+        let dataset = Dataset::open(path)?;
+        for warning in &dataset.warnings {
+            progress.message(&format!("warning: {}: {warning}", path.display()));
         }
+        Ok::<_, anyhow::Error>(dataset)
+    };
+    let real = open(&plan.real.path)?;
+    let synthetic = plan.synthetic.as_ref().map(|source| open(&source.path));
+    let synthetic = synthetic.transpose()?;
+    let mut unseen: Vec<Dataset> = [Some(&real), synthetic.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(held_out_part)
+        .collect();
+    for path in &plan.held_out {
+        let dataset = open(path)?;
+        let has_splits = dataset.samples.iter().any(|s| s.record.split.is_some());
+        unseen.push(if has_splits {
+            held_out_part(&dataset)
+        } else {
+            dataset
+        });
+    }
+    let workers = rayon::ThreadPoolBuilder::new()
+        .num_threads(common.jobs())
+        .build()?;
+    let (mixture, compared) = workers.install(|| {
+        let held_out = HeldOut::of(&unseen.iter().collect::<Vec<_>>(), &progress)?;
+        let mixture = mix::draw(&plan, &real, synthetic.as_ref(), &held_out, seed, &progress)?;
+        Ok::<_, MixError>((mixture, held_out.len()))
+    })?;
+    if !common.dry_run {
         mixture.write(&args.out, &progress)?;
     }
     if common.json {
-        println!("{summary}");
-    } else {
+        let result = json!({
+            "out": args.out,
+            "seed": seed,
+            "real": mixture.count(Pool::Real),
+            "synthetic": mixture.count(Pool::Synthetic),
+            "held_out_compared": compared,
+            "classes": mixture.class_counts(),
+            "plan": plan,
+        });
+        println!("{result}");
+        return Ok(());
+    }
+    println!(
+        "{}: {} real + {} synthetic images, seed {seed}{}",
+        args.out.display(),
+        mixture.count(Pool::Real),
+        mixture.count(Pool::Synthetic),
+        if common.dry_run {
+            " (nothing written)"
+        } else {
+            ""
+        }
+    );
+    for class in mixture.class_counts() {
+        let ([real, synthetic], boxes) = (class.images, class.boxes);
         println!(
-            "{}: {} real + {} synthetic images, seed {seed}{}",
-            args.out.display(),
-            mixture.count(Pool::Real),
-            mixture.count(Pool::Synthetic),
-            if common.dry_run {
-                " (nothing written)"
-            } else {
-                ""
-            }
+            "  {}: in {real} + {synthetic} images, {} + {} boxes",
+            class.name, boxes[0], boxes[1]
         );
+    }
+    match compared {
+        0 => println!("  nothing is held out, so that nothing was compared"),
+        _ => println!("  no copy, near duplicate or group of {compared} held-out images"),
     }
     Ok(())
 }

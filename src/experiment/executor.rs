@@ -51,16 +51,19 @@ impl Executor for DetectorExecutor {
                 real: Some(trial.condition.n_real),
                 synthetic: trial.condition.n_synthetic,
             },
+            held_out: Vec::new(),
         };
+        let inner = WithinTrial::new(observer);
         let train = crate::mix::draw(
             &plan,
             &self.sources.real,
-            &self.sources.synthetic,
+            Some(&self.sources.synthetic),
+            &self.sources.held_out,
             trial.seed,
+            &inner,
         )
         .map_err(|error| fail(error.to_string()))?
         .to_dataset();
-        let inner = WithinTrial::new(observer);
         let detector_folder = folder.join("detector");
         let outcome =
             crate::detector::train(&self.train, &train, trial.seed, &detector_folder, &inner)

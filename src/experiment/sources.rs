@@ -8,6 +8,8 @@ use super::plan::ExperimentPlan;
 use super::{ExperimentError, Trial};
 use crate::annotation::{BoundingBox, Category, Detection};
 use crate::dataset::{Dataset, DatasetError, Origin, Split};
+use crate::mix::{HeldOut, MixError};
+use crate::observer::Silent;
 
 /// Pictures of each kind that a trial leaves for the report.
 const EXHIBITS: usize = 3;
@@ -19,7 +21,7 @@ const LABEL_COLOUR: [u8; 3] = [60, 220, 120];
 const DETECTION_COLOUR: [u8; 3] = [255, 170, 40];
 
 /// Real and synthetic images with the same categories.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sources {
     /// The train split of the real data.
     pub real: Dataset,
@@ -27,6 +29,8 @@ pub struct Sources {
     pub test: Dataset,
     /// The pool of synthetic images.
     pub synthetic: Dataset,
+    /// The test images, which every training set is compared with.
+    pub held_out: HeldOut,
     /// Training images that were left out because they give test images away, and why.
     pub left_out: Vec<String>,
 }
@@ -41,12 +45,16 @@ impl Sources {
     /// Copies and near duplicates of test images are left out of both pools first.
     pub fn open(plan: &ExperimentPlan, synthetic: &Path) -> Result<Self, ExperimentError> {
         let (mut real, mut pool) = (Dataset::open(&plan.real)?, Dataset::open(synthetic)?);
+        let data = |error: MixError| ExperimentError::Data {
+            problems: format!("  - {error}"),
+        };
         let test = real.split(Split::Test);
-        let mut left_out = Vec::new();
+        let held_out = HeldOut::of(&[&test], &Silent).map_err(data)?;
+        let (root, mut left_out) = (real.root.clone(), Vec::new());
         for dataset in [&mut real, &mut pool] {
-            leave_leaks_out(dataset, &test, &mut left_out)?;
+            left_out.extend(leave_leaks_out(dataset, &held_out, &root).map_err(data)?);
         }
-        let mut sources = Self::of(plan, real, pool)?;
+        let mut sources = Self::of(plan, real, pool, held_out)?;
         sources.left_out = left_out;
         Ok(sources)
     }
@@ -55,6 +63,7 @@ impl Sources {
         plan: &ExperimentPlan,
         real: Dataset,
         mut synthetic: Dataset,
+        held_out: HeldOut,
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
         let mut train = real.split(Split::Train);
@@ -84,6 +93,7 @@ impl Sources {
                 real: train,
                 test,
                 synthetic,
+                held_out,
                 left_out: Vec::new(),
             })
         } else {
@@ -98,27 +108,19 @@ impl Sources {
     }
 }
 
-/// Drops the training images that [`crate::mix::check_leakage`] finds.
+/// Drops the training images that give test images away, and says why.
 fn leave_leaks_out(
     dataset: &mut Dataset,
-    test: &Dataset,
-    left_out: &mut Vec<String>,
-) -> Result<(), ExperimentError> {
+    held_out: &HeldOut,
+    real_root: &Path,
+) -> Result<Vec<String>, MixError> {
     let train = dataset.filtered(|sample| sample.record.split.is_none_or(|s| s == Split::Train));
-    match crate::mix::check_leakage(&train, test) {
-        Ok(()) => Ok(()),
-        Err(crate::mix::MixError::Leakage { leaks }) => {
-            let paths: BTreeSet<&str> = leaks.iter().map(|leak| leak.train.as_str()).collect();
-            dataset
-                .samples
-                .retain(|sample| !paths.contains(sample.path.to_string_lossy().as_ref()));
-            left_out.extend(leaks.iter().map(|leak| leak.to_string()));
-            Ok(())
-        }
-        Err(error) => Err(ExperimentError::Data {
-            problems: format!("  - {error}"),
-        }),
-    }
+    let leaks = held_out.leaks(&train, real_root, &Silent)?;
+    let paths: BTreeSet<&str> = leaks.iter().map(|leak| leak.train.as_str()).collect();
+    dataset
+        .samples
+        .retain(|sample| !paths.contains(sample.path.to_string_lossy().as_ref()));
+    Ok(leaks.iter().map(|leak| leak.to_string()).collect())
 }
 
 fn check_counts(
@@ -355,6 +357,11 @@ mod tests {
         }
     }
 
+    /// The images have no files to compare.
+    fn of(plan: &ExperimentPlan, real: Dataset, pool: Dataset) -> Result<Sources, ExperimentError> {
+        Sources::of(plan, real, pool, HeldOut::of(&[], &Silent).unwrap())
+    }
+
     fn real(train: u64, test: u64) -> Dataset {
         let mut real = dataset(&["die", "coin"], train, Some(Split::Train));
         let mut tested = dataset(&["die", "coin"], test, Some(Split::Test)).samples;
@@ -368,17 +375,17 @@ mod tests {
     #[test]
     fn classes_are_joined_by_name() {
         let mut pool = dataset(&["coin"], 200, None);
-        let sources = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap();
+        let sources = of(&plan(), real(100, 10), pool.clone()).unwrap();
         assert_eq!(sources.synthetic.samples[0].annotations[0].category_id, 20);
         assert_eq!(sources.synthetic.categories, sources.test.categories);
         assert!(!sources.synthetic.samples[0].record.counts_as_real());
         assert!(sources.real.samples[0].record.counts_as_real());
         pool.categories[0].name = "token".into();
-        let error = Sources::of(&plan(), real(100, 10), pool.clone()).unwrap_err();
+        let error = of(&plan(), real(100, 10), pool.clone()).unwrap_err();
         assert!(error.to_string().contains("token"), "{error}");
         let mut agnostic = plan();
         agnostic.class_agnostic = Some("thing".into());
-        let sources = Sources::of(&agnostic, real(100, 10), pool).unwrap();
+        let sources = of(&agnostic, real(100, 10), pool).unwrap();
         for dataset in [&sources.real, &sources.test, &sources.synthetic] {
             assert_eq!(dataset.categories[0].name, "thing");
             assert_eq!(dataset.samples[0].annotations[0].category_id, 1);
@@ -387,7 +394,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_missing_is_told_at_once() {
-        let error = Sources::of(&plan(), real(99, 0), dataset(&["die"], 10, None))
+        let error = of(&plan(), real(99, 0), dataset(&["die"], 10, None))
             .unwrap_err()
             .to_string();
         for part in ["needs 100", "test split", "needs 200"] {
@@ -400,7 +407,7 @@ mod tests {
         let mut real = real(100, 10);
         real.samples[0].record.group = "burst".into();
         real.samples[105].record.group = "burst".into();
-        let error = Sources::of(&plan(), real, dataset(&["die"], 200, None)).unwrap_err();
+        let error = of(&plan(), real, dataset(&["die"], 200, None)).unwrap_err();
         assert!(error.to_string().contains("`burst`"), "{error}");
     }
 }

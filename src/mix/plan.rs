@@ -72,6 +72,10 @@ pub struct MixSpec {
     /// May be left out where no synthetic image is asked for.
     pub synthetic: Option<SourceSpec>,
     pub policy: PolicySpec,
+    /// Further data sets that training must not see, besides val and test of the two:
+    /// their val and test splits, or all of them where they have no splits.
+    #[serde(default)]
+    pub held_out: Vec<PathBuf>,
     /// Overrides the command line's seed.
     pub seed: Option<u64>,
 }
@@ -117,6 +121,8 @@ pub struct MixPlan {
     pub real: Source,
     pub synthetic: Option<Source>,
     pub policy: Policy,
+    /// Further data sets that training must not see, see [`MixSpec::held_out`].
+    pub held_out: Vec<PathBuf>,
 }
 
 impl MixSpec {
@@ -171,6 +177,7 @@ impl MixSpec {
             real: source(self.real),
             synthetic: self.synthetic.map(source),
             policy,
+            held_out: self.held_out,
         };
         problems.into_result(path, plan)
     }
@@ -207,5 +214,15 @@ mod tests {
         }
         let error = plan("real: {path: a}\npolicy: {addition: {synthetic: 3}}").unwrap_err();
         assert!(error.to_string().contains("no data set is given"));
+    }
+
+    #[test]
+    fn the_presets_are_sound() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
+        for name in ["mix_substitution.yaml", "mix_addition.yaml"] {
+            let path = folder.join(name);
+            let plan = spec::load::<MixSpec>(&path, &[]).and_then(|s| s.into_plan(&path));
+            assert!(plan.unwrap().synthetic.is_some(), "{name}");
+        }
     }
 }

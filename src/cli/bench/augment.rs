@@ -27,7 +27,11 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<super::Rate> {
     });
     let started = Instant::now();
     for index in 0..args.images {
-        std::hint::black_box(apply(&plan.draw(0, index), image.clone(), Vec::new()));
+        std::hint::black_box(apply(
+            &plan.draw(0, &format!("{index}.png")),
+            image.clone(),
+            Vec::new(),
+        ));
     }
     let wall_s = started.elapsed().as_secs_f64();
     Ok(super::Rate {

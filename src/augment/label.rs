@@ -1,0 +1,410 @@
+//! Labels carried along with the pixels: boxes, polygons, masks and keypoints.
+
+use std::collections::BTreeMap;
+
+use hotcoco::{Rle, mask};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::geometry::Motion;
+use crate::annotation::{Annotation, BoundingBox};
+
+/// What geometric steps did to the labels of one image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelChanges {
+    /// Labels that were cut at the image's edge and kept.
+    pub cut: usize,
+    /// Labels that were dropped, since too little of them is visible.
+    pub dropped: Vec<DroppedLabel>,
+    /// What could not be carried along, with the number of labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, usize>,
+}
+
+/// A label that too little is visible of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DroppedLabel {
+    /// Identifier in the source data set.
+    pub id: u64,
+    pub category_id: u32,
+    /// Visible share of the object, in `0..1`.
+    pub visible: f64,
+}
+
+impl LabelChanges {
+    fn lose(&mut self, what: &str) {
+        *self.lost.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+/// How labels are to be carried.
+pub(super) struct Carriage<'a> {
+    pub motion: Motion,
+    /// Size of the image that they come from, in pixels.
+    pub from: [u32; 2],
+    /// Least visible share of an object that is kept.
+    pub min_visible: f64,
+    /// Keypoints that swap names in a mirror, by their number from 0.
+    pub keypoint_pairs: &'a [[usize; 2]],
+}
+
+type Polygon = Vec<[f64; 2]>;
+
+/// The outline of an object.
+enum Shape {
+    Polygons(Vec<Polygon>),
+    Mask { rle: Rle, compressed: bool },
+}
+
+/// A shape after the move, within the new image.
+struct Moved {
+    shape: Option<Shape>,
+    bbox: Option<BoundingBox>,
+    /// Share of the shape within the new image, in `0..=1`.
+    visible: f64,
+}
+
+impl Carriage<'_> {
+    /// Moves every label; those that too little is visible of are dropped.
+    pub fn carry(&self, labels: Vec<Annotation>, changes: &mut LabelChanges) -> Vec<Annotation> {
+        labels
+            .into_iter()
+            .filter_map(|label| self.carry_one(label, changes))
+            .collect()
+    }
+
+    fn carry_one(&self, mut label: Annotation, changes: &mut LabelChanges) -> Option<Annotation> {
+        let [left, top] = [label.bbox.x, label.bbox.y];
+        let [right, bottom] = [label.bbox.right(), label.bbox.bottom()];
+        let corners = vec![[left, top], [right, top], [right, bottom], [left, bottom]];
+        let moved_box = self.polygons(&[corners]);
+        let shape = self.shape(&mut label, changes);
+        let moved = shape.map(|shape| match shape {
+            Shape::Polygons(polygons) => self.polygons(&polygons),
+            Shape::Mask { rle, compressed } => self.mask(&rle, compressed),
+        });
+        let visible = moved
+            .as_ref()
+            .map_or(moved_box.visible, |moved| moved.visible);
+        let hull = moved.as_ref().and_then(|moved| moved.bbox);
+        // An upright box is carried exactly; only what is turned or cut can be made
+        // tighter by the outline.
+        let upright = self.motion.map.keeps_boxes_upright();
+        let is_cut = visible < 1.0 - 1e-9 || moved_box.visible < 1.0 - 1e-9;
+        let bbox = if upright && !is_cut {
+            moved_box.bbox
+        } else {
+            hull.or(moved_box.bbox)
+        };
+        let Some(bbox) = bbox.filter(|_| visible > 0.0 && visible >= self.min_visible) else {
+            changes.dropped.push(DroppedLabel {
+                id: label.id,
+                category_id: label.category_id,
+                visible: (visible * 1e4).round() / 1e4,
+            });
+            return None;
+        };
+        changes.cut += usize::from(is_cut);
+        label.area *= self.motion.map.determinant().abs() * visible;
+        label.bbox = bbox;
+        if let Some(moved) = moved {
+            match moved.shape {
+                Some(shape) => {
+                    if let Shape::Mask { rle, .. } = &shape {
+                        label.area = mask::area(rle) as f64;
+                    }
+                    label
+                        .extra
+                        .insert("segmentation".to_owned(), shape.to_json());
+                }
+                None => changes.lose("segmentation: less than a pixel was left of it"),
+            }
+        }
+        self.carry_keypoints(&mut label, changes);
+        if let Some(share) = label.extra.get("visible_fraction").and_then(Value::as_f64) {
+            let share = (share * visible * 1e4).round() / 1e4;
+            label
+                .extra
+                .insert("visible_fraction".to_owned(), json!(share));
+        }
+        self.remove_unknown_places(&mut label, changes);
+        Some(label)
+    }
+
+    /// Takes the segmentation out of a label.
+    fn shape(&self, label: &mut Annotation, changes: &mut LabelChanges) -> Option<Shape> {
+        let value = label.extra.shift_remove("segmentation")?;
+        if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
+            return None;
+        }
+        let shape = match &value {
+            Value::Array(_) => polygons_of(&value),
+            _ => mask_of(&value, self.from),
+        };
+        if shape.is_none() {
+            changes.lose("segmentation: neither polygons nor a mask of the image's size");
+        }
+        shape
+    }
+
+    fn polygons(&self, polygons: &[Polygon]) -> Moved {
+        let [width, height] = self.motion.size.map(f64::from);
+        let (mut whole, mut inside, mut kept) = (0.0, 0.0, Vec::new());
+        for polygon in polygons {
+            let moved: Polygon = polygon.iter().map(|p| self.motion.map.point(*p)).collect();
+            whole += area(&moved);
+            let clipped = clip(moved, width, height);
+            let left = area(&clipped);
+            if clipped.len() >= 3 && left > 0.0 {
+                inside += left;
+                kept.push(clipped);
+            }
+        }
+        let visible = if whole > 0.0 { inside / whole } else { 0.0 };
+        Moved {
+            bbox: hull(kept.iter().flatten()),
+            // Rounding must not make a whole object look cut.
+            visible: if visible > 1.0 - 1e-9 { 1.0 } else { visible },
+            shape: (!kept.is_empty()).then_some(Shape::Polygons(kept)),
+        }
+    }
+
+    fn mask(&self, rle: &Rle, compressed: bool) -> Moved {
+        let [width, height] = self.motion.size;
+        let source = mask::decode(rle);
+        let column = rle.h as usize;
+        let (mut whole, mut inside) = (0_u64, 0_u64);
+        let mut extent: Vec<[f64; 2]> = Vec::new();
+        for (index, _) in source.iter().enumerate().filter(|(_, on)| **on != 0) {
+            let place = [(index / column) as f64 + 0.5, (index % column) as f64 + 0.5];
+            let [x, y] = self.motion.map.point(place);
+            whole += 1;
+            let (w, h) = (f64::from(width), f64::from(height));
+            inside += u64::from((0.0..w).contains(&x) && (0.0..h).contains(&y));
+            extent.push([x, y]);
+        }
+        // A pixel grows to as many as its longest side.
+        let margin = 2.0 + 2.0 * self.motion.map.determinant().abs().sqrt();
+        let Some(around) = hull(extent.iter()) else {
+            return Moved {
+                shape: None,
+                bbox: None,
+                visible: 0.0,
+            };
+        };
+        let bound = |value: f64, most: u32| value.clamp(0.0, f64::from(most)) as u32;
+        let back = self.motion.map.inverse();
+        let mut target = vec![0_u8; width as usize * height as usize];
+        for x in bound(around.x - margin, width)..bound(around.right() + margin, width) {
+            for y in bound(around.y - margin, height)..bound(around.bottom() + margin, height) {
+                let [u, v] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
+                let on = u >= 0.0
+                    && v >= 0.0
+                    && u < f64::from(rle.w)
+                    && v < f64::from(rle.h)
+                    && source[u as usize * column + v as usize] != 0;
+                target[x as usize * height as usize + y as usize] = u8::from(on);
+            }
+        }
+        let rle = mask::encode(&target, height, width).ok();
+        let rle = rle.filter(|rle| mask::area(rle) > 0);
+        Moved {
+            bbox: rle.as_ref().map(|rle| mask::to_bbox(rle).into()),
+            visible: inside as f64 / whole.max(1) as f64,
+            shape: rle.map(|rle| Shape::Mask { rle, compressed }),
+        }
+    }
+
+    /// COCO keypoints are `[x, y, v]` each, with `v` 0 for one that is not labelled.
+    fn carry_keypoints(&self, label: &mut Annotation, changes: &mut LabelChanges) {
+        let Some(value) = label.extra.get("keypoints") else {
+            return;
+        };
+        let Some(flat) = numbers(value).filter(|flat| flat.len() % 3 == 0) else {
+            label.extra.shift_remove("keypoints");
+            label.extra.shift_remove("num_keypoints");
+            changes.lose("keypoints: not a list of x, y, v");
+            return;
+        };
+        let [width, height] = self.motion.size.map(f64::from);
+        let mut points: Vec<[f64; 3]> = flat
+            .chunks_exact(3)
+            .map(|point| {
+                let [x, y] = self.motion.map.point([point[0], point[1]]);
+                let inside = (0.0..width).contains(&x) && (0.0..height).contains(&y);
+                if point[2] > 0.0 && inside {
+                    [x, y, point[2]]
+                } else {
+                    [0.0; 3]
+                }
+            })
+            .collect();
+        if self.motion.map.determinant() < 0.0 {
+            if self.keypoint_pairs.is_empty() {
+                changes.lose(
+                    "keypoints: left and right keep their names in the mirror; give keypoint_pairs",
+                );
+            }
+            for &[a, b] in self.keypoint_pairs {
+                if a < points.len() && b < points.len() {
+                    points.swap(a, b);
+                }
+            }
+        }
+        let labelled = points.iter().filter(|point| point[2] > 0.0).count();
+        // The visibility is a whole number in files.
+        let flat: Vec<Value> = points
+            .iter()
+            .flat_map(|[x, y, v]| [json!(x), json!(y), json!(*v as u8)])
+            .collect();
+        label.extra.insert("keypoints".to_owned(), flat.into());
+        if label.extra.contains_key("num_keypoints") {
+            label
+                .extra
+                .insert("num_keypoints".to_owned(), json!(labelled));
+        }
+    }
+
+    /// Other keys with lists of numbers may be places, which would now be wrong.
+    fn remove_unknown_places(&self, label: &mut Annotation, changes: &mut LabelChanges) {
+        let places: Vec<String> = label
+            .extra
+            .iter()
+            .filter(|(key, value)| {
+                !["segmentation", "keypoints"].contains(&key.as_str()) && holds_numbers(value)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in places {
+            label.extra.shift_remove(&key);
+            changes.lose(&format!(
+                "{key}: removed, since it may hold places that have moved"
+            ));
+        }
+    }
+}
+
+impl Shape {
+    /// As in COCO files; a mask is written as it was read, compressed or not.
+    fn to_json(&self) -> Value {
+        match self {
+            Shape::Polygons(polygons) => polygons
+                .iter()
+                .map(|polygon| polygon.iter().flatten().copied().collect::<Vec<f64>>())
+                .collect::<Vec<_>>()
+                .into(),
+            Shape::Mask { rle, compressed } => {
+                let counts = if *compressed {
+                    json!(mask::rle_to_string(rle))
+                } else {
+                    json!(rle.counts)
+                };
+                json!({"size": [rle.h, rle.w], "counts": counts})
+            }
+        }
+    }
+}
+
+/// Finite numbers of a flat list.
+fn numbers(value: &Value) -> Option<Vec<f64>> {
+    let items = value.as_array()?;
+    items
+        .iter()
+        .map(|item| item.as_f64().filter(|number| number.is_finite()))
+        .collect()
+}
+
+fn holds_numbers(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .any(|item| item.is_number() || holds_numbers(item)),
+        Value::Object(map) => map.values().any(holds_numbers),
+        _ => false,
+    }
+}
+
+fn polygons_of(value: &Value) -> Option<Shape> {
+    let polygons: Option<Vec<Polygon>> = value
+        .as_array()?
+        .iter()
+        .map(|polygon| {
+            let flat = numbers(polygon)?;
+            let pairs = flat.len() >= 6 && flat.len() % 2 == 0;
+            pairs.then(|| flat.chunks_exact(2).map(|p| [p[0], p[1]]).collect())
+        })
+        .collect();
+    polygons.map(Shape::Polygons)
+}
+
+/// A run-length mask, which must have the size of the image.
+fn mask_of(value: &Value, [width, height]: [u32; 2]) -> Option<Shape> {
+    let size = numbers(value.get("size")?)?;
+    if size != [f64::from(height), f64::from(width)] {
+        return None;
+    }
+    let (rle, compressed) = match value.get("counts")? {
+        Value::String(text) => (mask::rle_from_string(text, height, width).ok()?, true),
+        counts => {
+            let counts: Option<Vec<u32>> = numbers(counts)?
+                .into_iter()
+                .map(|run| (run >= 0.0 && run <= f64::from(u32::MAX)).then_some(run as u32))
+                .collect();
+            let counts = counts?;
+            mask::check_counts(&counts, height, width).ok()?;
+            let (h, w) = (height, width);
+            (Rle { h, w, counts }, false)
+        }
+    };
+    Some(Shape::Mask { rle, compressed })
+}
+
+/// Area of a polygon (shoelace formula), in square pixels.
+fn area(polygon: &[[f64; 2]]) -> f64 {
+    let next = polygon.iter().cycle().skip(1);
+    let twice: f64 = polygon
+        .iter()
+        .zip(next)
+        .map(|([x, y], [u, v])| x * v - u * y)
+        .sum();
+    twice.abs() / 2.0
+}
+
+/// The part of a polygon within an image (Sutherland and Hodgman 1974). A concave
+/// polygon that is cut into pieces keeps edges of no width between them.
+fn clip(polygon: Polygon, width: f64, height: f64) -> Polygon {
+    // Axis, bound, and the sign of the inside.
+    [
+        (0, 0.0, 1.0),
+        (0, width, -1.0),
+        (1, 0.0, 1.0),
+        (1, height, -1.0),
+    ]
+    .into_iter()
+    .fold(polygon, |polygon, (axis, bound, sign)| {
+        let depth = |point: &[f64; 2]| sign * (point[axis] - bound);
+        let mut kept = Polygon::new();
+        for (from, to) in polygon.iter().zip(polygon.iter().cycle().skip(1)) {
+            let (a, b) = (depth(from), depth(to));
+            if a >= 0.0 {
+                kept.push(*from);
+            }
+            if (a > 0.0 && b < 0.0) || (a < 0.0 && b > 0.0) {
+                let t = a / (a - b);
+                let mut crossing = [0, 1].map(|i| from[i] + t * (to[i] - from[i]));
+                crossing[axis] = bound;
+                kept.push(crossing);
+            }
+        }
+        kept
+    })
+}
+
+fn hull<'a>(points: impl Iterator<Item = &'a [f64; 2]>) -> Option<BoundingBox> {
+    let [mut low, mut high] = [[f64::INFINITY; 2], [f64::NEG_INFINITY; 2]];
+    for [x, y] in points {
+        low = [low[0].min(*x), low[1].min(*y)];
+        high = [high[0].max(*x), high[1].max(*y)];
+    }
+    (low[0] <= high[0]).then(|| BoundingBox::from_corners(low[0], low[1], high[0], high[1]))
+}

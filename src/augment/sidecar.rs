@@ -1,0 +1,71 @@
+//! Pictures beside the image: object numbers and depth, moved along with the pixels.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageBuffer, ImageFormat, Luma};
+
+use super::geometry::{Motion, warp_nearest};
+use super::{AugmentError, Transform};
+use crate::dataset::DatasetError;
+
+/// Folders of 16-bit PNG files with one value a pixel.
+const FOLDERS: [&str; 2] = ["masks", "depth"];
+
+/// The sidecars of an image, resampled to the nearest pixel where transforms move it:
+/// path in the new data set, and content.
+///
+/// # Errors
+/// A sidecar that cannot be read or has another size than the image.
+pub(super) fn carried_sidecars(
+    root: &Path,
+    file_name: &str,
+    new_stem: &str,
+    transforms: &[Transform],
+    size: [u32; 2],
+) -> Result<Vec<(String, Vec<u8>)>, AugmentError> {
+    let mut carried = Vec::new();
+    for folder in FOLDERS {
+        let name = Path::new(file_name).with_extension("png");
+        let path = root.join(folder).join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = std::fs::read(&path).map_err(|source| DatasetError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let bytes = match Motion::of_all(transforms, size) {
+            Some(motion) => moved(&bytes, &path, &motion, size)?,
+            None => bytes,
+        };
+        carried.push((format!("{folder}/{new_stem}.png"), bytes));
+    }
+    Ok(carried)
+}
+
+fn moved(
+    bytes: &[u8],
+    path: &Path,
+    motion: &Motion,
+    [width, height]: [u32; 2],
+) -> Result<Vec<u8>, AugmentError> {
+    let fail = |message: String| DatasetError::Image {
+        path: path.to_owned(),
+        message,
+    };
+    let values: ImageBuffer<Luma<u16>, Vec<u16>> =
+        image::load_from_memory_with_format(bytes, ImageFormat::Png)
+            .map_err(|error| fail(error.to_string()))?
+            .into_luma16();
+    if values.dimensions() != (width, height) {
+        let (w, h) = values.dimensions();
+        let message = format!("it has {w} x {h} pixels and its image {width} x {height}");
+        return Err(fail(message).into());
+    }
+    let mut out = Vec::new();
+    warp_nearest(&values, motion)
+        .write_to(&mut Cursor::new(&mut out), ImageFormat::Png)
+        .map_err(|error| fail(error.to_string()))?;
+    Ok(out)
+}
