@@ -71,7 +71,7 @@ impl Default for TrainSpec {
             steps: 1000,
             batch_size: 16,
             optimizer: OptimizerSpec::Adamw {
-                learning_rate: 2e-3,
+                learning_rate: 1e-2,
                 weight_decay: 0.02,
             },
             warmup_steps: 50,
@@ -167,10 +167,7 @@ pub struct LossSpec {
 impl Default for LossSpec {
     fn default() -> Self {
         LossSpec {
-            objectness: ObjectnessLoss::Focal {
-                alpha: 0.5,
-                gamma: 2.0,
-            },
+            objectness: ObjectnessLoss::Quality { beta: 2.0 },
             objectness_weight: 4.0,
             box_kind: BoxLoss::Giou,
             box_weight: 2.0,
