@@ -33,7 +33,7 @@ pub use plan::{
     Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,
 };
 pub use report::{ReportFiles, write_report};
-pub use runner::{Progress, load_plan, load_results, progress, run};
+pub use runner::{Progress, load_plan, load_results, progress, record_left_out, run};
 pub use sources::Sources;
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,

@@ -76,6 +76,7 @@ fn csv(results: &[TrialResult]) -> String {
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
     use super::super::plan::tests::plan;
+    use super::super::runner::record_left_out;
     use super::super::runner::tests::{Mock, ONE};
     use super::super::trial::{Measurement, Trial};
     use super::super::{Executor, run};
@@ -133,9 +134,12 @@ mod tests {
             &Silent,
         )
         .unwrap();
+        let left_out = ["7.jpg is a near duplicate of <9.jpg>".to_owned()];
+        record_left_out(folder.path(), &left_out).unwrap();
         let files = write_report(folder.path()).unwrap();
         let html = std::fs::read_to_string(&files.html).unwrap();
         assert!(!html.contains("<script"), "text is escaped");
+        assert!(html.contains("<li>7.jpg is a near duplicate of &lt;9.jpg&gt;</li>"));
         assert!(html.contains("a &lt;b&gt; &amp; &quot;c&quot;"));
         for forbidden in ["http://", "https://", "src=\"/", "@import", "url("] {
             assert!(

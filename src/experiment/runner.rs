@@ -4,6 +4,7 @@
 //! DIR/plan.json                  the plan
 //! DIR/trials/ID/result.json      a finished trial; written last, atomically
 //! DIR/results.jsonl              all finished trials, one a line
+//! DIR/left_out.json              images that no trial may train on, and why
 //! ```
 
 use std::num::NonZeroUsize;
@@ -19,6 +20,7 @@ use crate::observer::Observer;
 
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "results.jsonl";
+const LEFT_OUT: &str = "left_out.json";
 
 /// How far an output folder has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -224,6 +226,21 @@ pub fn load_results(
         results.push(result);
     }
     Ok(results)
+}
+
+/// Keeps which images were left out of training and why, for the report.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn record_left_out(out: &Path, left_out: &[String]) -> Result<(), ExperimentError> {
+    create_dir_all(out)?;
+    let json = serde_json::to_vec_pretty(left_out).expect("texts serialise");
+    Ok(write_atomically(&out.join(LEFT_OUT), &json)?)
+}
+
+/// What [`record_left_out`] kept; nothing where it kept nothing.
+pub(super) fn load_left_out(out: &Path) -> Result<Vec<String>, ExperimentError> {
+    Ok(read_json(&out.join(LEFT_OUT))?.unwrap_or_default())
 }
 
 /// `None` where there is no file.

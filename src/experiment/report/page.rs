@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::ExperimentError;
 use super::super::exhibit::{Exhibit, ExhibitKind};
 use super::super::plan::{ExperimentPlan, SyntheticSource};
-use super::super::runner::trial_folder;
+use super::super::runner::{load_left_out, trial_folder};
 use super::super::tipping_point::{
     ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary, signed,
 };
@@ -83,6 +83,7 @@ pub(super) fn render(
         write_exhibits(&mut html, arm, results, out)?;
     }
     write_too_noisy(&mut html, summary);
+    write_left_out(&mut html, &load_left_out(out)?);
     write_method(&mut html, plan, summary);
     html.push_str("</main></body></html>\n");
     Ok(html)
@@ -315,6 +316,18 @@ fn write_too_noisy(html: &mut String, summary: &Summary) {
     }
     if html.len() == before {
         html.push_str("<li>Nothing.</li>");
+    }
+    html.push_str("</ul></section>\n");
+}
+
+/// Images that no trial was trained on, because they would have given test images away.
+fn write_left_out(html: &mut String, left_out: &[String]) {
+    if left_out.is_empty() {
+        return;
+    }
+    html.push_str("<section><h2>Left out of training</h2><ul>");
+    for reason in left_out {
+        let _ = write!(html, "<li>{}</li>", escape(reason));
     }
     html.push_str("</ul></section>\n");
 }
