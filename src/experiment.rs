@@ -15,6 +15,7 @@ mod exhibit;
 mod plan;
 mod report;
 mod runner;
+mod sentence;
 mod sources;
 mod statistics;
 mod tipping_point;

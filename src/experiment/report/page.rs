@@ -7,8 +7,9 @@ use super::super::ExperimentError;
 use super::super::exhibit::{Exhibit, ExhibitKind};
 use super::super::plan::{ExperimentPlan, SyntheticSource};
 use super::super::runner::{load_left_out, trial_folder};
+use super::super::sentence::signed;
 use super::super::tipping_point::{
-    ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary, signed,
+    ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary,
 };
 use super::super::trial::TrialResult;
 use super::chart;

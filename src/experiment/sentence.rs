@@ -1,0 +1,126 @@
+//! Conclusions in words.
+
+use super::plan::ArmKind;
+use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak};
+
+/// What an arm does, as the subject of a sentence.
+pub(super) fn subject(kind: ArmKind) -> &'static str {
+    match kind {
+        ArmKind::Substitution => "Replacing real images",
+        ArmKind::Addition => "Adding synthetic images",
+    }
+}
+
+/// An arm's conclusion in words.
+pub(super) struct Sentence<'a> {
+    pub kind: ArmKind,
+    pub levels: &'a [LevelSummary],
+    pub peak: &'a Peak,
+    pub harm_onset: HarmOnset,
+    pub detectable: f64,
+    pub needed: u64,
+    pub seeds: usize,
+    pub smallest_effect: f64,
+}
+
+impl std::fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}: ", subject(self.kind))?;
+        self.write_peak(f)?;
+        write!(f, "; ")?;
+        self.write_harm(f)?;
+        write!(f, ".")
+    }
+}
+
+impl Sentence<'_> {
+    fn label(&self, ratio: f64) -> String {
+        self.kind.label(ratio)
+    }
+
+    fn write_peak(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let best = self.levels.iter().find(|l| l.ratio == self.peak.ratio);
+        let ratio = self.label(self.peak.ratio);
+        let ties = &self.peak.indistinguishable;
+        let gain = best.and_then(|level| level.difference);
+        match gain {
+            Some(gain) if gain.low > 0.0 => {
+                write!(
+                    f,
+                    "best at {ratio} synthetic, {} over real-only",
+                    signed(gain)
+                )?;
+            }
+            Some(gain) => write!(
+                f,
+                "no clear gain (highest at {ratio} synthetic, {} to real-only)",
+                signed(gain)
+            )?,
+            None => write!(f, "real-only scores highest")?,
+        }
+        if let ([first, .., last], true) = (ties.as_slice(), ties.len() > 1) {
+            write!(
+                f,
+                ", and {} of {} ratios from {} to {} cannot be told from the best",
+                ties.len(),
+                self.levels.len(),
+                self.label(*first),
+                self.label(*last)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_harm(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self.harm_onset {
+            HarmOnset::From {
+                ratio,
+                clear_up_to,
+                difference,
+            } => {
+                write!(
+                    f,
+                    "harm from {} on ({})",
+                    self.label(ratio),
+                    signed(difference)
+                )?;
+                if clear_up_to > 0.0 {
+                    write!(f, ", none up to {}", self.label(clear_up_to))?;
+                }
+                let between = |l: &&LevelSummary| l.ratio > clear_up_to && l.ratio < ratio;
+                match self.levels.iter().rfind(between) {
+                    Some(level) => write!(f, ", too noisy to say at {}", level.label)?,
+                    None if clear_up_to == 0.0 => write!(f, ", the smallest ratio tried")?,
+                    None => {}
+                }
+                Ok(())
+            }
+            HarmOnset::NotSeen { up_to } => write!(
+                f,
+                "no harm seen up to {} (a loss of {} AP or more is excluded)",
+                self.label(up_to),
+                self.smallest_effect
+            ),
+            HarmOnset::TooNoisy { clear_up_to } => {
+                if clear_up_to > 0.0 {
+                    write!(f, "no harm up to {}, beyond that ", self.label(clear_up_to))?;
+                } else {
+                    write!(f, "whether more hurts is ")?;
+                }
+                write!(
+                    f,
+                    "too noisy to say: {} seeds show differences from {:.3} AP on, and {} AP needs about {} seeds",
+                    self.seeds, self.detectable, self.smallest_effect, self.needed
+                )
+            }
+        }
+    }
+}
+
+/// `+0.031 AP [0.012, 0.050]`.
+pub fn signed(estimate: Estimate) -> String {
+    format!(
+        "{:+.3} AP [{:+.3}, {:+.3}]",
+        estimate.value, estimate.low, estimate.high
+    )
+}
