@@ -34,7 +34,7 @@ pub use plan::{
     Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,
 };
 pub use report::{ReportFiles, write_report};
-pub use runner::{Progress, load_plan, load_results, progress, record_left_out, run};
+pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
 pub use sources::Sources;
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
@@ -74,6 +74,8 @@ pub enum ExperimentError {
     NoExperiment { path: PathBuf },
     #[error("{path} was made with other settings; choose another output folder or remove it", path = path.display())]
     OtherPlan { path: PathBuf },
+    #[error("{path} belongs to other real images or labels than those given now; choose another folder, or restore the data", path = path.display())]
+    OtherData { path: PathBuf },
     #[error("the data do not allow this experiment:\n{problems}")]
     Data { problems: String },
     #[error("trial {trial}: {message}")]
@@ -90,6 +92,7 @@ impl ExperimentError {
             self,
             ExperimentError::NoExperiment { .. }
                 | ExperimentError::OtherPlan { .. }
+                | ExperimentError::OtherData { .. }
                 | ExperimentError::Damaged { .. }
                 | ExperimentError::Data { .. }
         )

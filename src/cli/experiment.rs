@@ -11,7 +11,7 @@ use super::report::print_report;
 use super::train::use_threads;
 use crate::experiment::{
     DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress,
-    record_left_out, write_report,
+    record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
 use crate::render::GpuContext;
@@ -55,7 +55,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     for leak in &sources.left_out {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }
-    record_left_out(&args.out, &sources.left_out)?;
+    record_data(&args.out, &sources.record()?)?;
     let executor = DetectorExecutor::new(sources, plan.train.clone());
     crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
     let files = write_report(&args.out)?;

@@ -76,13 +76,14 @@ fn csv(results: &[TrialResult]) -> String {
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
     use super::super::plan::tests::plan;
-    use super::super::runner::record_left_out;
     use super::super::runner::tests::{Mock, ONE};
+    use super::super::runner::{DataRecord, record_data};
     use super::super::trial::{Measurement, Trial};
     use super::super::{Executor, run};
     use super::*;
     use crate::annotation::BoundingBox;
     use crate::observer::{Observer, Silent};
+    use crate::seed::PlanHash;
 
     /// The mock, with a picture for each kind of exhibit.
     struct Drawing(Mock);
@@ -134,8 +135,11 @@ mod tests {
             &Silent,
         )
         .unwrap();
-        let left_out = ["7.jpg is a near duplicate of <9.jpg>".to_owned()];
-        record_left_out(folder.path(), &left_out).unwrap();
+        let data = DataRecord {
+            real: PlanHash::of(&"photographs"),
+            left_out: vec!["7.jpg is a near duplicate of <9.jpg>".to_owned()],
+        };
+        record_data(folder.path(), &data).unwrap();
         let files = write_report(folder.path()).unwrap();
         let html = std::fs::read_to_string(&files.html).unwrap();
         assert!(!html.contains("<script"), "text is escaped");

@@ -4,7 +4,7 @@
 //! DIR/plan.json                  the plan
 //! DIR/trials/ID/result.json      a finished trial; written last, atomically
 //! DIR/results.jsonl              all finished trials, one a line
-//! DIR/left_out.json              images that no trial may train on, and why
+//! DIR/data.json                  what the trials draw from
 //! ```
 
 use std::num::NonZeroUsize;
@@ -12,15 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::ExperimentPlan;
 use super::trial::{Trial, TrialResult};
 use super::{Executor, ExperimentError};
 use crate::dataset::{DatasetError, write_atomically};
 use crate::observer::Observer;
+use crate::seed::PlanHash;
 
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "results.jsonl";
-const LEFT_OUT: &str = "left_out.json";
+const DATA: &str = "data.json";
 
 /// How far an output folder has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -228,19 +231,33 @@ pub fn load_results(
     Ok(results)
 }
 
-/// Keeps which images were left out of training and why, for the report.
-///
-/// # Errors
-/// A folder that cannot be written.
-pub fn record_left_out(out: &Path, left_out: &[String]) -> Result<(), ExperimentError> {
-    create_dir_all(out)?;
-    let json = serde_json::to_vec_pretty(left_out).expect("texts serialise");
-    Ok(write_atomically(&out.join(LEFT_OUT), &json)?)
+/// What an experiment's output folder remembers of its data, in `data.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// Hash of the real images and their labels.
+    pub real: PlanHash,
+    /// Images that no trial may train on, and why.
+    pub left_out: Vec<String>,
 }
 
-/// What [`record_left_out`] kept; nothing where it kept nothing.
-pub(super) fn load_left_out(out: &Path) -> Result<Vec<String>, ExperimentError> {
-    Ok(read_json(&out.join(LEFT_OUT))?.unwrap_or_default())
+/// Keeps what the trials in `out` draw from.
+///
+/// # Errors
+/// [`ExperimentError::OtherData`] where earlier trials in `out` drew from other images or
+/// labels; a folder that cannot be written.
+pub fn record_data(out: &Path, record: &DataRecord) -> Result<(), ExperimentError> {
+    let path = out.join(DATA);
+    if load_data(out)?.is_some_and(|earlier| earlier.real != record.real) {
+        return Err(ExperimentError::OtherData { path });
+    }
+    create_dir_all(out)?;
+    let json = serde_json::to_vec_pretty(record).expect("a record serialises");
+    Ok(write_atomically(&path, &json)?)
+}
+
+/// What [`record_data`] kept, if it has kept something.
+pub(super) fn load_data(out: &Path) -> Result<Option<DataRecord>, ExperimentError> {
+    read_json(&out.join(DATA))
 }
 
 /// `None` where there is no file.
@@ -380,6 +397,20 @@ pub(super) mod tests {
         std::fs::write(&broken, "{").unwrap();
         let error = load_results(&plan, folder.path()).unwrap_err().to_string();
         assert!(error.contains("r0-s100-seed7"), "{error}");
+    }
+
+    #[test]
+    fn other_images_under_the_same_path_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |labels: u32| DataRecord {
+            real: PlanHash::of(&labels),
+            left_out: Vec::new(),
+        };
+        record_data(folder.path(), &record(1)).unwrap();
+        record_data(folder.path(), &record(1)).unwrap();
+        let error = record_data(folder.path(), &record(2)).unwrap_err();
+        assert!(matches!(error, ExperimentError::OtherData { .. }));
+        assert_eq!(load_data(folder.path()).unwrap(), Some(record(1)));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
-use super::{ExperimentError, Trial};
+use super::{DataRecord, ExperimentError, Trial};
 use crate::annotation::{BoundingBox, Category, Detection};
 use crate::dataset::{Dataset, DatasetError, Origin, Split};
 use crate::mix::{HeldOut, MixError};
 use crate::observer::Silent;
+use crate::seed::PlanHash;
 
 /// Pictures of each kind that a trial leaves for the report.
 const EXHIBITS: usize = 3;
@@ -57,6 +58,31 @@ impl Sources {
         let mut sources = Self::of(plan, real, pool, held_out)?;
         sources.left_out = left_out;
         Ok(sources)
+    }
+
+    /// What the output folder should remember of these data.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub fn record(&self) -> Result<DataRecord, ExperimentError> {
+        let mut images = Vec::new();
+        for sample in self.real.samples.iter().chain(&self.test.samples) {
+            let bytes = std::fs::read(&sample.path).map_err(|source| DatasetError::Read {
+                path: sample.path.clone(),
+                source,
+            })?;
+            let labels: Vec<(u32, BoundingBox, bool)> = sample
+                .annotations
+                .iter()
+                .map(|label| (label.category_id, label.bbox, label.is_crowd))
+                .collect();
+            let content = blake3::hash(&bytes).to_hex().to_string();
+            images.push((&sample.file_name, content, labels));
+        }
+        Ok(DataRecord {
+            real: PlanHash::of(&images),
+            left_out: self.left_out.clone(),
+        })
     }
 
     fn of(

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::ExperimentError;
 use super::super::exhibit::{Exhibit, ExhibitKind};
 use super::super::plan::{ExperimentPlan, SyntheticSource};
-use super::super::runner::{load_left_out, trial_folder};
+use super::super::runner::{load_data, trial_folder};
 use super::super::sentence::signed;
 use super::super::tipping_point::{
     ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary,
@@ -84,7 +84,10 @@ pub(super) fn render(
         write_exhibits(&mut html, arm, results, out)?;
     }
     write_too_noisy(&mut html, summary);
-    write_left_out(&mut html, &load_left_out(out)?);
+    write_left_out(
+        &mut html,
+        &load_data(out)?.map_or(Vec::new(), |data| data.left_out),
+    );
     write_method(&mut html, plan, summary);
     html.push_str("</main></body></html>\n");
     Ok(html)
