@@ -46,6 +46,13 @@ impl Affine {
         Affine([a, b, -(a * c + b * f), d, e, -(d * c + e * f)])
     }
 
+    /// Whether each pixel covers exactly one afterwards, as in flips and crops.
+    fn moves_whole_pixels(&self) -> bool {
+        let [a, _, c, _, e, f] = self.0;
+        let whole = c.fract() == 0.0 && f.fract() == 0.0;
+        self.keeps_boxes_upright() && a.abs() == 1.0 && e.abs() == 1.0 && whole
+    }
+
     /// Whether upright boxes stay upright boxes.
     pub fn keeps_boxes_upright(&self) -> bool {
         self.0[1] == 0.0 && self.0[3] == 0.0
@@ -136,6 +143,15 @@ pub(super) fn part(side: u32, share: f64) -> u32 {
 /// shrinks, several places a pixel are averaged, so that fine structure does not alias.
 pub(super) fn warp(image: &Linear, motion: &Motion) -> Linear {
     let back = motion.map.inverse();
+    if back.moves_whole_pixels() {
+        return Linear::from_fn(motion.size[0], motion.size[1], |x, y| {
+            let [x, y] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
+            let outside = Rgb([0.0; 3]);
+            let inside = x >= 0.0 && y >= 0.0;
+            let pixel = image.get_pixel_checked(x as u32, y as u32);
+            *pixel.filter(|_| inside).unwrap_or(&outside)
+        });
+    }
     let shrink = motion.map.determinant().abs().sqrt().recip();
     let places = (shrink - 1e-6).ceil().clamp(1.0, 8.0) as u32;
     let offsets: Vec<f64> = (0..places)
@@ -156,19 +172,32 @@ pub(super) fn warp(image: &Linear, motion: &Motion) -> Linear {
 
 fn add_bilinear(image: &Linear, [x, y]: [f64; 2], weight: f32, sum: &mut [f32; 3]) {
     let (x, y) = (x - 0.5, y - 0.5);
+    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
+    if x <= -1.0 || y <= -1.0 || x >= width || y >= height {
+        return;
+    }
     let (left, top) = (x.floor(), y.floor());
     let (u, v) = ((x - left) as f32, (y - top) as f32);
-    for (i, j, share) in [
-        (0, 0, (1.0 - u) * (1.0 - v)),
-        (1, 0, u * (1.0 - v)),
-        (0, 1, (1.0 - u) * v),
-        (1, 1, u * v),
-    ] {
+    let shares = [(1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v];
+    let row = 3 * image.width() as usize;
+    if left >= 0.0 && top >= 0.0 && left + 1.0 < width && top + 1.0 < height {
+        let first = top as usize * row + left as usize * 3;
+        let upper = &image.as_raw()[first..first + 6];
+        let lower = &image.as_raw()[first + row..first + row + 6];
+        for (channel, sum) in sum.iter_mut().enumerate() {
+            *sum += weight
+                * (shares[0] * upper[channel]
+                    + shares[1] * upper[channel + 3]
+                    + shares[2] * lower[channel]
+                    + shares[3] * lower[channel + 3]);
+        }
+        return;
+    }
+    for ((i, j), share) in [(0, 0), (1, 0), (0, 1), (1, 1)].into_iter().zip(shares) {
         let (x, y) = (left as i64 + i, top as i64 + j);
-        let inside =
-            x >= 0 && y >= 0 && x < i64::from(image.width()) && y < i64::from(image.height());
-        if inside {
-            let pixel = image.get_pixel(x as u32, y as u32);
+        if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
+            && let Some(pixel) = image.get_pixel_checked(x, y)
+        {
             for (sum, value) in sum.iter_mut().zip(pixel.0) {
                 *sum += weight * share * value;
             }

@@ -74,10 +74,7 @@ impl Carriage<'_> {
     }
 
     fn carry_one(&self, mut label: Annotation, changes: &mut LabelChanges) -> Option<Annotation> {
-        let [left, top] = [label.bbox.x, label.bbox.y];
-        let [right, bottom] = [label.bbox.right(), label.bbox.bottom()];
-        let corners = vec![[left, top], [right, top], [right, bottom], [left, bottom]];
-        let moved_box = self.polygons(&[corners]);
+        let moved_box = self.polygons(&[corners(&label.bbox).to_vec()]);
         let shape = self.shape(&mut label, changes);
         let moved = shape.map(|shape| match shape {
             Shape::Polygons(polygons) => self.polygons(&polygons),
@@ -172,38 +169,29 @@ impl Carriage<'_> {
     fn mask(&self, rle: &Rle, compressed: bool) -> Moved {
         let [width, height] = self.motion.size;
         let source = mask::decode(rle);
-        let column = rle.h as usize;
+        let on = |x: usize, y: usize| source[x * rle.h as usize + y] != 0;
+        let before: BoundingBox = mask::to_bbox(rle).into();
         let (mut whole, mut inside) = (0_u64, 0_u64);
-        let mut extent: Vec<[f64; 2]> = Vec::new();
-        for (index, _) in source.iter().enumerate().filter(|(_, on)| **on != 0) {
-            let place = [(index / column) as f64 + 0.5, (index % column) as f64 + 0.5];
-            let [x, y] = self.motion.map.point(place);
-            whole += 1;
-            let (w, h) = (f64::from(width), f64::from(height));
-            inside += u64::from((0.0..w).contains(&x) && (0.0..h).contains(&y));
-            extent.push([x, y]);
+        for x in before.x as usize..before.right() as usize {
+            for y in (before.y as usize..before.bottom() as usize).filter(|y| on(x, *y)) {
+                let [x, y] = self.motion.map.point([x as f64 + 0.5, y as f64 + 0.5]);
+                let (w, h) = (f64::from(width), f64::from(height));
+                whole += 1;
+                inside += u64::from((0.0..w).contains(&x) && (0.0..h).contains(&y));
+            }
         }
-        // A pixel grows to as many as its longest side.
-        let margin = 2.0 + 2.0 * self.motion.map.determinant().abs().sqrt();
-        let Some(around) = hull(extent.iter()) else {
-            return Moved {
-                shape: None,
-                bbox: None,
-                visible: 0.0,
-            };
-        };
+        let around = corners(&before).map(|point| self.motion.map.point(point));
+        let around = hull(around.iter()).expect("four corners have an extent");
         let bound = |value: f64, most: u32| value.clamp(0.0, f64::from(most)) as u32;
         let back = self.motion.map.inverse();
         let mut target = vec![0_u8; width as usize * height as usize];
-        for x in bound(around.x - margin, width)..bound(around.right() + margin, width) {
-            for y in bound(around.y - margin, height)..bound(around.bottom() + margin, height) {
+        for x in bound(around.x, width)..bound(around.right().ceil(), width) {
+            for y in bound(around.y, height)..bound(around.bottom().ceil(), height) {
                 let [u, v] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
-                let on = u >= 0.0
-                    && v >= 0.0
-                    && u < f64::from(rle.w)
-                    && v < f64::from(rle.h)
-                    && source[u as usize * column + v as usize] != 0;
-                target[x as usize * height as usize + y as usize] = u8::from(on);
+                let within = u >= 0.0 && v >= 0.0 && u < f64::from(rle.w) && v < f64::from(rle.h);
+                if within && on(u as usize, v as usize) {
+                    target[x as usize * height as usize + y as usize] = 1;
+                }
             }
         }
         let rle = mask::encode(&target, height, width).ok();
@@ -303,6 +291,11 @@ impl Shape {
             }
         }
     }
+}
+
+fn corners(bbox: &BoundingBox) -> [[f64; 2]; 4] {
+    let ([left, top], [right, bottom]) = ([bbox.x, bbox.y], [bbox.right(), bbox.bottom()]);
+    [[left, top], [right, top], [right, bottom], [left, bottom]]
 }
 
 /// Finite numbers of a flat list.
@@ -407,4 +400,42 @@ fn hull<'a>(points: impl Iterator<Item = &'a [f64; 2]>) -> Option<BoundingBox> {
         high = [high[0].max(*x), high[1].max(*y)];
     }
     (low[0] <= high[0]).then(|| BoundingBox::from_corners(low[0], low[1], high[0], high[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The triangle has area 8; the line x = 2 cuts a smaller one of area 2 off.
+    #[test]
+    fn a_polygon_is_cut_at_the_edge() {
+        let triangle = vec![[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]];
+        assert_eq!(area(&triangle), 8.0);
+        let cut = clip(triangle.clone(), 2.0, 9.0);
+        assert_eq!(area(&cut), 6.0);
+        let extent = hull(cut.iter()).unwrap();
+        assert_eq!(extent, BoundingBox::from([0.0, 0.0, 2.0, 4.0]));
+        let outside: Polygon = triangle.iter().map(|[x, y]| [x - 9.0, *y]).collect();
+        assert!(clip(outside, 2.0, 9.0).is_empty());
+        // A square around the image becomes the image.
+        let around = vec![[-1.0, -1.0], [9.0, -1.0], [9.0, 9.0], [-1.0, 9.0]];
+        assert_eq!(area(&clip(around, 2.0, 3.0)), 6.0);
+    }
+
+    #[test]
+    fn only_masks_of_the_images_size_and_whole_polygons_are_read() {
+        let mask = |size: Value, counts: Value| json!({"size": size, "counts": counts});
+        let reads = |value: Value| mask_of(&value, [3, 2]).is_some();
+        assert!(reads(mask(json!([2, 3]), json!([1, 2, 3]))));
+        assert!(!reads(mask(json!([3, 2]), json!([1, 2, 3]))));
+        assert!(
+            !reads(mask(json!([2, 3]), json!([1, 20, 3]))),
+            "too many pixels"
+        );
+        assert!(!reads(mask(json!([2, 3]), json!([-1, 2]))));
+        assert!(!reads(mask(json!([2, 3]), json!("\u{1}\u{2}"))));
+        assert!(polygons_of(&json!([[0, 0, 1, 0, 1, 1]])).is_some());
+        assert!(polygons_of(&json!([[0, 0, 1, 0]])).is_none());
+        assert!(polygons_of(&json!([[0, 0, 1, 0, 1]])).is_none());
+    }
 }

@@ -411,6 +411,24 @@ mod tests {
         assert_close(&out.annotations[0].bbox, &extent, 1.0, "extent");
     }
 
+    /// The string is that of the same runs by COCO's own coding.
+    #[test]
+    fn a_compressed_mask_is_carried_and_stays_compressed() {
+        let (image, mut labels) = marked();
+        let counts = labels[1].extra["segmentation"]["counts"].clone();
+        let counts: Vec<u32> = serde_json::from_value(counts).unwrap();
+        let (h, w) = (80, 120);
+        let text = hotcoco::mask::rle_to_string(&hotcoco::Rle { h, w, counts });
+        labels[1].extra["segmentation"]["counts"] = json!(text);
+        let out = apply(&[flip()], image, labels);
+        let mask = &out.annotations[1].extra["segmentation"];
+        let text = mask["counts"].as_str().unwrap();
+        let rle = hotcoco::mask::rle_from_string(text, 80, 120).unwrap();
+        assert_eq!(hotcoco::mask::to_bbox(&rle), [50.0, 20.0, 20.0, 10.0]);
+        assert_eq!(hotcoco::mask::area(&rle), 200);
+        assert_eq!(out.changes, Some(LabelChanges::default()));
+    }
+
     #[test]
     fn what_cannot_be_carried_is_named() {
         let (image, mut labels) = marked();

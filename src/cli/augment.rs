@@ -48,12 +48,13 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
         input = input.split(split);
     }
     if input.samples.is_empty() {
-        let split = args.split.map(|split| format!(" in its {split} split"));
-        return Err(UserMistake(format!(
-            "{} has no images{}",
-            args.input.display(),
-            split.unwrap_or_default()
-        ))
+        let folder = args.input.display();
+        return Err(UserMistake(match args.split {
+            Some(split) => format!(
+                "{folder} has no images in its {split} split; leave --split out for all images"
+            ),
+            None => format!("{folder} has no images"),
+        })
         .into());
     }
     if common.dry_run {

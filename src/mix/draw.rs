@@ -1,9 +1,10 @@
 //! Draws a mixture: which images, in which order.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use super::balance::balanced;
-use super::{HeldOut, MixError, MixPlan, Policy, Pool, Source};
+use super::{HeldOut, Leak, MixError, MixPlan, Policy, Pool, Source};
 use crate::annotation::Category;
 use crate::dataset::{Dataset, Sample};
 use crate::observer::Observer;
@@ -65,19 +66,19 @@ pub fn draw(
         let pool = Candidates::of(Pool::Synthetic, source, synthetic);
         pools.push((pool, synthetic_count));
     }
-    let (mut categories, mut entries, mut leaks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut drawn = Vec::new();
     for (pool, count) in &pools {
-        if let Some(path) = held_out.not_compared(pool.dataset) {
-            let given = held_out.len();
-            return Err(MixError::NotCompared { path, given });
-        }
-        let groups = held_out.shared_groups(&pool.dataset.root, &real.root, &pool.samples);
-        let drawn = pool.draw(*count, seed)?;
-        if groups.is_empty() {
-            leaks.extend(held_out.copies(&drawn, observer)?);
-        } else {
-            leaks.extend(groups);
-        }
+        drawn.push(pool.draw(*count, seed)?);
+    }
+    let mut leaks = Vec::new();
+    for ((pool, _), drawn) in pools.iter().zip(&drawn) {
+        leaks.extend(pool.leaks(drawn, held_out, &real.root, observer)?);
+    }
+    if !leaks.is_empty() {
+        return Err(MixError::Leakage { leaks });
+    }
+    let (mut categories, mut entries) = (Vec::new(), Vec::new());
+    for ((pool, _), drawn) in pools.iter().zip(drawn) {
         let ids = join_categories(&mut categories, pool.dataset);
         entries.extend(drawn.into_iter().map(|sample| {
             let mut sample = sample.clone();
@@ -86,9 +87,6 @@ pub fn draw(
             }
             (pool.pool, sample)
         }));
-    }
-    if !leaks.is_empty() {
-        return Err(MixError::Leakage { leaks });
     }
     Ok(Mixture {
         categories,
@@ -128,6 +126,26 @@ impl<'a> Candidates<'a> {
             path: self.dataset.root.clone(),
             asked,
             available,
+        }
+    }
+
+    /// The groups of the pool that are held out, else the drawn copies.
+    fn leaks(
+        &self,
+        drawn: &[&Sample],
+        held_out: &HeldOut,
+        real_root: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Leak>, MixError> {
+        if let Some(path) = held_out.not_compared(self.dataset) {
+            let given = held_out.len();
+            return Err(MixError::NotCompared { path, given });
+        }
+        let groups = held_out.shared_groups(&self.dataset.root, real_root, &self.samples);
+        if groups.is_empty() {
+            held_out.copies(drawn, observer)
+        } else {
+            Ok(groups)
         }
     }
 
@@ -223,7 +241,7 @@ impl Mixture {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use proptest::prelude::*;
 
@@ -418,7 +436,7 @@ mod tests {
         dataset
     }
 
-    fn leaks(error: MixError) -> Vec<super::super::Leak> {
+    fn leaks(error: MixError) -> Vec<Leak> {
         assert!(error.is_mistake());
         match error {
             MixError::Leakage { leaks } => leaks,

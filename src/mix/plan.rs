@@ -158,6 +158,13 @@ impl MixSpec {
             "synthetic",
             "synthetic images are asked for, but no data set is given; write synthetic: {path: DIR}",
         );
+        problems.require(
+            self.synthetic
+                .as_ref()
+                .is_none_or(|source| source.path != self.real.path),
+            "synthetic.path",
+            "is the real data set itself, whose images would be drawn twice; give another one",
+        );
         for (key, source) in [
             ("real", Some(&self.real)),
             ("synthetic", self.synthetic.as_ref()),
@@ -214,6 +221,9 @@ mod tests {
         }
         let error = plan("real: {path: a}\npolicy: {addition: {synthetic: 3}}").unwrap_err();
         assert!(error.to_string().contains("no data set is given"));
+        let twice = "real: {path: a}\nsynthetic: {path: a}\npolicy: {addition: {synthetic: 3}}";
+        let error = plan(twice).unwrap_err().to_string();
+        assert!(error.contains("synthetic.path: is the real data set itself"));
     }
 
     #[test]
