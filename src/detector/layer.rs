@@ -248,8 +248,39 @@ impl ConvBnAct {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Shape, TensorData};
+    use rand_distr::Distribution as _;
+
     use super::*;
-    use burn::tensor::Shape;
+    use crate::seed::{Generator, SeedKey};
+
+    /// Random tensors of a test's own: burn's generator is shared by all tests that run at
+    /// the same time, so its numbers differ from run to run.
+    struct Noise(Generator);
+
+    impl Noise {
+        fn new(seed: u64) -> Self {
+            Noise(SeedKey::new(b"layer test", seed).generator("numbers", 0))
+        }
+
+        fn normal<const D: usize>(
+            &mut self,
+            dims: [usize; D],
+            (mean, deviation): (f32, f32),
+            device: &Device,
+        ) -> Tensor<D> {
+            let normal = rand_distr::Normal::new(mean, deviation).unwrap();
+            let count = dims.iter().product::<usize>();
+            let values: Vec<f32> = (0..count).map(|_| normal.sample(&mut self.0)).collect();
+            Tensor::from_data(TensorData::new(values, dims), device)
+        }
+
+        fn uniform(&mut self, len: usize, (low, high): (f32, f32), device: &Device) -> Tensor<1> {
+            let uniform = rand_distr::Uniform::new(low, high).unwrap();
+            let values: Vec<f32> = (0..len).map(|_| uniform.sample(&mut self.0)).collect();
+            Tensor::from_data(TensorData::new(values, [len]), device)
+        }
+    }
 
     fn largest(x: Tensor<1>) -> f32 {
         x.abs().max().into_scalar::<f32>()
@@ -278,20 +309,26 @@ mod tests {
         layers
     }
 
-    fn input(config: &ConvBnActConfig, [n, h, w]: [usize; 3], device: &Device) -> Tensor<4> {
-        let dims = [n, h, w, config.in_channels];
-        Tensor::random(dims, Distribution::Normal(0.3, 1.0), device)
+    fn input(
+        config: &ConvBnActConfig,
+        [n, h, w]: [usize; 3],
+        noise: &mut Noise,
+        device: &Device,
+    ) -> Tensor<4> {
+        noise.normal([n, h, w, config.in_channels], (0.3, 1.0), device)
     }
 
     /// A layer whose scale and shift are not the trivial ones.
-    fn trained(config: &ConvBnActConfig, device: &Device) -> ConvBnAct {
+    fn trained(config: &ConvBnActConfig, noise: &mut Noise, device: &Device) -> ConvBnAct {
         let mut layer = config.init(device);
-        let dims = [config.out_channels];
-        let random = |low, high| Tensor::random(dims, Distribution::Uniform(low, high), device);
+        let count = config.out_channels;
+        let mut random = |low, high| noise.uniform(count, (low, high), device);
         layer.gamma = Param::from_tensor(random(0.5, 1.5));
         layer.beta = Param::from_tensor(random(-0.5, 0.5));
         layer.running_mean = RunningState::new(random(-0.2, 0.2));
         layer.running_var = RunningState::new(random(0.5, 2.0));
+        let dims = layer.weight.val().dims();
+        layer.weight = Param::from_tensor(noise.normal(dims, (0.0, 0.5), device));
         layer
     }
 
@@ -341,7 +378,7 @@ mod tests {
     #[test]
     fn fused_operation_equals_burns_own() {
         let device = Device::flex().autodiff();
-        device.seed(5);
+        let mut noise = Noise::new(5);
         for config in layers() {
             for activation in [Activation::None, Activation::Relu] {
                 for (size, frozen) in [
@@ -354,17 +391,14 @@ mod tests {
                         activation,
                         ..config.clone()
                     };
-                    let mut layer = trained(&config, &device);
+                    let mut layer = trained(&config, &mut noise, &device);
                     layer.training = Param::from_bool(!frozen);
-                    let x = input(&config, size, &device);
+                    let x = input(&config, size, &mut noise, &device);
                     let own = layer.clone();
                     let [n, h, w] = size;
                     let (h, w) = (h.div_ceil(config.stride), w.div_ceil(config.stride));
-                    let upstream = Tensor::random(
-                        [n, h, w, config.out_channels],
-                        Distribution::Normal(0.0, 1.0),
-                        &device,
-                    );
+                    let dims = [n, h, w, config.out_channels];
+                    let upstream = noise.normal(dims, (0.0, 1.0), &device);
                     // `clone` shares the running statistics, so they start afresh.
                     let state = |state: &RunningState<Tensor<1>>| RunningState::new(state.value());
                     let own = ConvBnAct {
@@ -387,11 +421,11 @@ mod tests {
         // The scale spreads the activations past both bounds. Positions whose argument
         // lies within rounding of a bound are excused.
         let device = Device::flex().autodiff();
-        device.seed(8);
+        let mut noise = Noise::new(8);
         let config = ConvBnActConfig::dense(6, 9, 1, Activation::Relu6);
-        let mut layer = trained(&config, &device);
+        let mut layer = trained(&config, &mut noise, &device);
         layer.gamma = Param::from_tensor(Tensor::full([9], 5.0, &device));
-        let x = input(&config, [2, 9, 7], &device);
+        let x = input(&config, [2, 9, 7], &mut noise, &device);
         let linear = ConvBnAct {
             activation: Activation::None,
             ..layer.clone()
@@ -404,7 +438,7 @@ mod tests {
         let share = inside.clone().mean().into_scalar::<f32>();
         assert!((0.2..0.8).contains(&share), "both bounds are reached");
         // The shift's gradient counts the positions that let the gradient through.
-        let x = input(&config, [2, 9, 7], &device);
+        let x = input(&config, [2, 9, 7], &mut noise, &device);
         let y = layer.forward(x.clone());
         let inside = y.clone().without_autodiff();
         let inside = inside.clone().greater_elem(0.0).float() * inside.lower_elem(6.0).float();
@@ -420,10 +454,10 @@ mod tests {
     #[test]
     fn inference_uses_the_running_statistics() {
         let device = Device::flex();
-        device.seed(6);
+        let mut noise = Noise::new(6);
         for config in layers() {
-            let layer = trained(&config, &device);
-            let x = input(&config, [1, 9, 7], &device);
+            let layer = trained(&config, &mut noise, &device);
+            let x = input(&config, [1, 9, 7], &mut noise, &device);
             let expected = layer.forward_by_primitives(x.clone(), false);
             let gap = gap(layer.forward(x), expected);
             assert!(gap < 1e-5, "{config:?}: {gap}");
@@ -433,12 +467,13 @@ mod tests {
     #[test]
     fn training_normalises_the_batch_and_inference_agrees_with_it() {
         let device = Device::flex().autodiff();
-        device.seed(3);
+        let mut noise = Noise::new(3);
         let config = ConvBnActConfig::dense(3, 8, 3, Activation::None)
             .with_stride(2)
             .with_momentum(1.0);
-        let layer = config.init(&device);
-        let x = Tensor::<4>::random([2, 7, 5, 3], Distribution::Normal(1.0, 2.0), &device);
+        let mut layer = config.init(&device);
+        layer.weight = Param::from_tensor(noise.normal([8, 3, 3, 3], (0.0, 0.2), &device));
+        let x = noise.normal([2, 7, 5, 3], (1.0, 2.0), &device);
         let trained = layer.forward(x.clone());
         assert_eq!(trained.dims(), [2, 4, 3, 8]);
         let flat = trained.clone().reshape([24, 8]);
@@ -456,11 +491,12 @@ mod tests {
     #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         let device = Device::flex().autodiff();
+        let mut noise = Noise::new(9);
         let cases: Vec<_> = layers()
             .iter()
             .map(|config| {
-                let layer = trained(config, &device);
-                let x = input(config, [5, 33, 17], &device);
+                let layer = trained(config, &mut noise, &device);
+                let x = input(config, [5, 33, 17], &mut noise, &device);
                 let y = layer.forward(x.clone()).without_autodiff();
                 (layer, x, Tensor::from_inner(y * 0.7 - 0.2))
             })
