@@ -103,18 +103,11 @@ fn it_learns_a_few_images_and_tells_their_classes_apart() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = squares(folder.path(), 8);
     let out = folder.path().join("out");
-    let spec = TrainSpec {
-        optimizer: OptimizerSpec::Adamw {
-            learning_rate: 0.005,
-            weight_decay: 0.0,
-        },
-        ..(*plan(800)).clone()
-    };
-    let plan = spec.into_plan("test".as_ref()).unwrap();
+    let plan = plan(200);
     let outcome = train(&plan, &dataset, 1, &out, &Silent).unwrap();
     assert_eq!(
         (outcome.images_drawn, outcome.real_images_drawn),
-        (3200, 3200)
+        (800, 800)
     );
     let detector = Detector::load(&out).unwrap();
     let detections = detector.predict(&dataset, &Silent).unwrap();
@@ -133,14 +126,14 @@ fn it_learns_a_few_images_and_tells_their_classes_apart() {
             }
         }
     }
-    assert!(found >= 12, "{found} of 16 objects found");
+    assert!(found >= 15, "{found} of 16 objects found");
     assert!(
         right_class + 1 >= found,
         "{right_class} of {found} have the right class"
     );
     let again = train(&plan, &dataset, 1, &out, &Silent).unwrap();
     assert_eq!(
-        again.resumed_from, 800,
+        again.resumed_from, 200,
         "a complete training is not repeated"
     );
 }
