@@ -63,31 +63,20 @@ fn lit(world: vec3<f32>, normal: vec3<f32>) -> f32 {
     return sum / 12.0;
 }
 
-struct Surroundings {
-    // How much of the sky other objects leave, each taken as a sphere of its least extent.
-    open_sky: f32,
-    // Whether an object's bounding sphere comes near the ray to the light.
-    may_be_shadowed: bool,
-}
-
-fn surroundings(world: vec3<f32>, normal: vec3<f32>, own: u32) -> Surroundings {
+// How much of the sky other objects leave, each taken as a sphere of its least extent.
+fn open_sky(world: vec3<f32>, normal: vec3<f32>, own: u32) -> f32 {
     var open = 1.0;
-    var may_be_shadowed = false;
     for (var index = 0u; index < u32(scene.ambient.w); index++) {
         let half = objects[index].half_extents.xyz;
         let radius = min(half.x, min(half.y, half.z)) * 1.2;
         let to = objects[index].world_from_local[3].xyz - world;
         let squared = dot(to, to);
-        let along = dot(to, scene.light_direction.xyz);
-        // The blur of edges and a little more than the shadow map's texel widen the ray.
-        let near = objects[index].material.w + scene.light_colour.w + 0.002;
-        may_be_shadowed = may_be_shadowed || (along > -near && squared - along * along < near * near);
         if index != own && squared < 36.0 * radius * radius {
             let facing = max(dot(normal, to) * inverseSqrt(squared), 0.0);
             open *= 1.0 - 0.65 * facing * min(radius * radius / squared, 1.0);
         }
     }
-    return Surroundings(open, may_be_shadowed);
+    return open;
 }
 
 // A room's light from a direction: floor, walls, ceiling with a bright window.
@@ -118,13 +107,8 @@ fn specular(normal: vec3<f32>, view: vec3<f32>, light: vec3<f32>, roughness: f32
 fn shade(world: vec3<f32>, normal: vec3<f32>, albedo: vec3<f32>, roughness: f32, gloss: f32, own: u32) -> vec3<f32> {
     let view = normalize(scene.camera_position.xyz - world);
     let light = scene.light_direction.xyz;
-    let around = surroundings(world, normal, own);
-    let open = around.open_sky;
-    var key = scene.light_colour.rgb;
-    // Most of the ground is far from any object, and the taps cost more than all else.
-    if around.may_be_shadowed {
-        key *= lit(world, normal);
-    }
+    let open = open_sky(world, normal, own);
+    let key = scene.light_colour.rgb * lit(world, normal);
     let bounce = mix(scene.ground_colour.rgb * 0.6, vec3(1.0), normal.z * 0.5 + 0.5);
     let diffuse = albedo * (key * max(dot(normal, light), 0.0) + scene.ambient.rgb * bounce * open);
     let fresnel = 0.04 + 0.96 * pow(1.0 - max(dot(normal, view), 0.0), 5.0);

@@ -5,7 +5,6 @@ struct Scene {
     camera_position: vec4<f32>,
     // Towards the light; w is the shadow blur in shadow map coordinates.
     light_direction: vec4<f32>,
-    // w is the shadow blur in metres.
     light_colour: vec4<f32>,
     // rgb, and the number of objects.
     ambient: vec4<f32>,
@@ -28,7 +27,7 @@ struct Object {
     second: vec4<f32>,
     // w is 1 for a die.
     pips: vec4<f32>,
-    // Roughness, gloss, translucency, bounding radius in metres.
+    // Roughness, gloss, translucency, unused.
     material: vec4<f32>,
 }
 

@@ -84,10 +84,7 @@ impl SceneUniform {
             light_from_world,
             camera_position: with(camera.position_m.to_array(), 1.0),
             light_direction: with(direction.to_array(), scene.light.softness_m / (2.0 * reach)),
-            light_colour: with(
-                colour.map(|value| value * scene.light.intensity),
-                scene.light.softness_m,
-            ),
+            light_colour: with(colour.map(|value| value * scene.light.intensity), 0.0),
             ambient: with(ambient, scene.objects.len() as f32),
             ground_colour: with(scene.ground_linear_rgb, 0.0),
             ground_texture: [
@@ -116,12 +113,7 @@ impl ObjectUniform {
             body: with(object.body_linear_rgb, object.marbling),
             second: with(object.second_linear_rgb, object.pip_radius),
             pips: with(object.pips_linear_rgb, is_die),
-            material: [
-                object.roughness,
-                object.gloss,
-                object.translucency,
-                object.half_extents_m.length(),
-            ],
+            material: [object.roughness, object.gloss, object.translucency, 0.0],
         }
     }
 }
