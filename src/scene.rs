@@ -3,7 +3,9 @@
 //! A [`SceneSpec`] mirrors a YAML file, a [`ScenePlan`] is one that was checked as a
 //! whole, and [`sample`] draws the [`SceneInstance`] of one image from it.
 
+mod asset;
 mod instance;
+mod placement;
 mod plan;
 mod sampler;
 mod spec;

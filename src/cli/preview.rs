@@ -1,5 +1,7 @@
 //! `admix preview`.
 
+mod figures;
+
 use std::io::Cursor;
 use std::path::PathBuf;
 
@@ -9,10 +11,11 @@ use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_hollow_rect_mut;
 use imageproc::rect::Rect;
 
+use self::figures::{Figures, Summary};
 use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::annotation::Annotation;
-use crate::dataset::{Dataset, read_image, write_atomically};
+use crate::dataset::{Dataset, Split, read_image, write_atomically};
 use crate::generate::{self, scene_key};
 use crate::observer::Observer;
 use crate::render::{GpuContext, GroundTruth, Renderer};
@@ -38,7 +41,8 @@ const COLOURS: [[u8; 3]; 8] = [
 #[command(after_help = "Examples:
   admix preview scenes/dice.yaml -o dice.png
   admix preview scenes/dice.yaml -o truth.png --truth -n 4
-  admix preview data/dice -o photographs.png -n 24")]
+  admix preview data/dice -o photographs.png -n 24
+  admix preview data/dice -o train.png -n 1000 --split train --json")]
 pub struct PreviewArgs {
     /// Scene file or folder of a data set.
     input: PathBuf,
@@ -46,8 +50,11 @@ pub struct PreviewArgs {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Number of images.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1000))]
     count: u32,
+    /// Only the images of this split of a data set: train, val or test.
+    #[arg(long)]
+    split: Option<Split>,
     /// Leave the boxes out.
     #[arg(long)]
     no_boxes: bool,
@@ -56,6 +63,13 @@ pub struct PreviewArgs {
     truth: bool,
     #[command(flatten)]
     common: Common,
+}
+
+impl PreviewArgs {
+    /// The boxes that are drawn.
+    fn drawn<'a>(&self, boxes: &'a [Annotation]) -> &'a [Annotation] {
+        if self.no_boxes { &[] } else { boxes }
+    }
 }
 
 pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
@@ -70,7 +84,7 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         );
         return Err(UserMistake(message).into());
     }
-    let tiles = if args.input.is_dir() {
+    let (tiles, summary) = if args.input.is_dir() {
         args.common.refuse_overrides("`preview` of a data set")?;
         dataset_tiles(&args)?
     } else {
@@ -81,6 +95,10 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         }
         scene_tiles(&args, &plan)?
     };
+    if args.common.dry_run {
+        println!("{} tiles would go to {}", tiles.len(), args.out.display());
+        return Ok(());
+    }
     let columns = match tiles.len() as u32 {
         count if args.truth => count.min(6),
         count => f64::from(count).sqrt().ceil() as u32,
@@ -93,10 +111,6 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         let (x, y) = (index % columns * TILE_PX, index / columns * row_px);
         image::imageops::replace(&mut sheet, tile, i64::from(x), i64::from(y));
     }
-    if args.common.dry_run {
-        println!("{} tiles would go to {}", tiles.len(), args.out.display());
-        return Ok(());
-    }
     let mut bytes = Vec::new();
     sheet.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
     if let Some(folder) = args.out.parent() {
@@ -107,58 +121,70 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     if args.common.json {
         println!(
             "{}",
-            serde_json::json!({"out": args.out, "tiles": tiles.len()})
+            serde_json::json!({"out": args.out, "tiles": tiles.len(), "summary": summary})
         );
     } else {
         println!("{}: {} tiles", args.out.display(), tiles.len());
+        println!("{summary}");
     }
     Ok(())
 }
 
-fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Vec<RgbImage>> {
-    let dataset = Dataset::open(&args.input)?;
+fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<(Vec<RgbImage>, Summary)> {
+    let mut dataset = Dataset::open(&args.input)?;
     let progress = Progress::new(true);
     for warning in &dataset.warnings {
         progress.message(&format!("warning: {warning}"));
     }
+    if let Some(split) = args.split {
+        dataset = dataset.split(split);
+    }
     if dataset.samples.is_empty() {
-        let message = format!("{} has no usable images", args.input.display());
+        let place = args.split.map(|split| format!(" in split {split}"));
+        let message = format!(
+            "{} has no usable images{}",
+            args.input.display(),
+            place.unwrap_or_default()
+        );
         return Err(UserMistake(message).into());
     }
     // Spread over the data set, whose neighbours are often alike.
     let count = (args.count as usize).min(dataset.samples.len());
-    (0..count)
-        .map(|index| {
-            let sample = &dataset.samples[index * dataset.samples.len() / count];
-            let image = read_image(&sample.path)?;
-            let boxes = if args.no_boxes {
-                &[][..]
-            } else {
-                &sample.annotations
-            };
-            Ok(tile(&image, boxes))
-        })
-        .collect()
+    let mut figures = Figures::default();
+    let mut tiles = Vec::new();
+    for index in 0..count {
+        let sample = &dataset.samples[index * dataset.samples.len() / count];
+        let image = read_image(&sample.path)?;
+        figures.add(&image, &sample.annotations);
+        tiles.push(tile(&image, args.drawn(&sample.annotations)));
+    }
+    Ok((tiles, figures.summary(&dataset.categories)))
 }
 
-fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<Vec<RgbImage>> {
+fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<(Vec<RgbImage>, Summary)> {
+    if args.split.is_some() {
+        let message = "--split: a scene has no splits, only a data set has";
+        return Err(UserMistake(message.to_owned()).into());
+    }
     let context = GpuContext::new()?;
     let image = &plan.spec().image;
     let mut renderer = Renderer::new(&context, image.width_px, image.height_px);
     let key = scene_key(plan, args.common.seed);
+    let mut figures = Figures::default();
     let mut tiles = Vec::new();
     for index in 0..u64::from(args.count) {
         let instance = scene::sample(plan, &key, index);
         let frame = renderer.render(&instance)?;
         let (boxes, _) = generate::annotations(plan, &instance, &frame);
-        tiles.push(tile(&frame.rgb, if args.no_boxes { &[] } else { &boxes }));
+        figures.add(&frame.rgb, &boxes);
+        tiles.push(tile(&frame.rgb, args.drawn(&boxes)));
         if args.truth {
             let [ids, depth] = truth_images(&frame.truth);
             tiles.push(tile(&ids, &[]));
             tiles.push(tile(&depth, &[]));
         }
     }
-    Ok(tiles)
+    Ok((tiles, figures.summary(plan.categories())))
 }
 
 /// An image scaled into a tile, with the boxes in its categories' colours.

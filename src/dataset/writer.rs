@@ -352,14 +352,14 @@ fn create_dir_all(path: &Path) -> Result<(), DatasetError> {
     })
 }
 
-/// The system's own error, where `tempfile` has added the temporary name, which means
+/// The error without the temporary file's path, which `tempfile` adds and which means
 /// nothing to a user.
 fn without_temporary_path(error: std::io::Error) -> std::io::Error {
-    let code = error
-        .get_ref()
-        .and_then(|wrapped| wrapped.source()?.downcast_ref::<std::io::Error>())
-        .and_then(std::io::Error::raw_os_error);
-    code.map_or(error, std::io::Error::from_raw_os_error)
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((cause, _)) => std::io::Error::new(error.kind(), cause),
+        None => error,
+    }
 }
 
 /// Writes a file under a temporary name beside its place and renames it, so that a

@@ -3,14 +3,13 @@
 use glam::{Mat3, Mat4, Vec2, Vec3};
 use rand::RngExt;
 
-use super::instance::{Camera, Light, Object, SceneInstance, Sensor, Surface, Template};
+use super::asset::body_of;
+use super::instance::{Camera, Light, Object, SceneInstance, Sensor, Surface};
+use super::placement::{Footprint, find_room};
 use super::plan::ScenePlan;
-use super::spec::{Class, Dressing, Family, Paint, Shape};
+use super::spec::{Class, Dressing, Family, Paint};
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
-
-/// Attempts to find room for one object before it is left out.
-const PLACEMENT_ATTEMPTS: usize = 60;
 
 /// Draws scene `index`. The result depends on plan, key and index only.
 pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
@@ -141,7 +140,7 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
         object.label_margin = margin.clamp(-0.5, 2.0) as f32;
         let neighbours = first..taken.len();
         match find_room(
-            plan,
+            &spec.placement,
             object.half_extents_m,
             &taken,
             neighbours,
@@ -168,7 +167,7 @@ fn dress(
     generator: &mut Generator,
 ) {
     for part in &chosen.parts {
-        let body = build_shape(&part.shape, 1.0);
+        let body = body_of(&part.shape, 1.0);
         let mut jitter = || {
             let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
             unit.sample(generator) * part.jitter_mm
@@ -204,75 +203,6 @@ fn dress(
     }
 }
 
-struct Body {
-    template: Template,
-    surface: Surface,
-    half_extents: Vec3,
-    rounding: f32,
-    pip_radius: f32,
-}
-
-fn build_shape(shape: &Shape, scale: f32) -> Body {
-    let metres = |mm: f64| mm as f32 / 1000.0 * scale;
-    let body = |template, half_extents: Vec3, rounding| Body {
-        template,
-        surface: Surface::Plain,
-        half_extents,
-        rounding,
-        pip_radius: 0.0,
-    };
-    match *shape {
-        Shape::Die {
-            size_mm,
-            rounding,
-            pip_radius,
-        } => Body {
-            surface: Surface::Die,
-            pip_radius: pip_radius as f32,
-            ..body(
-                Template::RoundedBox,
-                Vec3::splat(metres(size_mm) / 2.0),
-                metres(size_mm) / 2.0 * rounding as f32,
-            )
-        },
-        Shape::Box {
-            size_mm,
-            rounding_mm,
-        } => body(
-            Template::RoundedBox,
-            Vec3::from(size_mm.map(metres)) / 2.0,
-            metres(rounding_mm),
-        ),
-        Shape::Sphere { diameter_mm } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(Template::RoundedBox, Vec3::splat(radius), radius)
-        }
-        Shape::Capsule {
-            length_mm,
-            diameter_mm,
-        } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(
-                Template::RoundedBox,
-                Vec3::new(metres(length_mm) / 2.0, radius, radius),
-                radius,
-            )
-        }
-        Shape::Cylinder {
-            diameter_mm,
-            height_mm,
-            rounding_mm,
-        } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(
-                Template::Cylinder,
-                Vec3::new(radius, radius, metres(height_mm) / 2.0),
-                metres(rounding_mm),
-            )
-        }
-    }
-}
-
 /// The rotation that brings the face with `pips` pips up: a die's faces are one +x,
 /// two +y, three +z, and opposite faces sum to seven. That is the western handedness:
 /// one, two, three run counter-clockwise around their corner.
@@ -305,7 +235,7 @@ fn draw_object(
         fraction(&family.marbling),
         fraction(&family.translucency),
     );
-    let body = build_shape(&family.shape, scale);
+    let body = body_of(&family.shape, scale);
     let pips = generator.random_range(1..=6_usize);
     let category_id = match &family.class {
         Class::UpperFace => plan.category_id(ScenePlan::face_name(pips)),
@@ -335,63 +265,6 @@ fn draw_object(
         translucency,
         label_margin: 0.0,
     }
-}
-
-/// The rectangle on the ground that an object covers.
-#[derive(Debug, Clone, Copy)]
-struct Footprint {
-    centre: Vec2,
-    half: Vec2,
-    yaw: f32,
-}
-
-impl Footprint {
-    /// Whether two rectangles share area, by the separating axis theorem.
-    fn overlaps(&self, other: &Footprint) -> bool {
-        let between = other.centre - self.centre;
-        let axes = |f: &Footprint| {
-            let (sin, cos) = f.yaw.sin_cos();
-            [Vec2::new(cos, sin), Vec2::new(-sin, cos)]
-        };
-        let reach = |f: &Footprint, axis: Vec2| {
-            let [u, v] = axes(f);
-            f.half.x * u.dot(axis).abs() + f.half.y * v.dot(axis).abs()
-        };
-        let mut all = axes(self).into_iter().chain(axes(other));
-        all.all(|axis| between.dot(axis).abs() < reach(self, axis) + reach(other, axis))
-    }
-}
-
-fn find_room(
-    plan: &ScenePlan,
-    half_extents: Vec3,
-    taken: &[Footprint],
-    neighbours: std::ops::Range<usize>,
-    generator: &mut Generator,
-) -> Option<Footprint> {
-    let placement = &plan.spec().placement;
-    let area = Vec2::new(placement.area_mm[0] as f32, placement.area_mm[1] as f32) / 2000.0;
-    let half = half_extents.truncate();
-    let near = generator.random::<f64>() < placement.clustering && !neighbours.is_empty();
-    (0..PLACEMENT_ATTEMPTS).find_map(|attempt| {
-        let mut unit = || generator.random::<f32>() * 2.0 - 1.0;
-        let yaw = unit() * std::f32::consts::PI;
-        let centre = if near && attempt < PLACEMENT_ATTEMPTS / 2 {
-            let angle = unit() * std::f32::consts::PI;
-            let stretch = 1.25 + 0.35 * unit();
-            let other = taken[generator.random_range(neighbours.clone())];
-            other.centre
-                + Vec2::from_angle(angle)
-                    * stretch
-                    * (other.half.max_element() + half.max_element())
-        } else {
-            Vec2::new(unit(), unit()) * area
-        };
-        let candidate = Footprint { centre, half, yaw };
-        let inside = centre.abs().cmple(area).all();
-        let free = taken.iter().all(|other| !candidate.overlaps(other));
-        (inside && free).then_some(candidate)
-    })
 }
 
 #[cfg(test)]
@@ -457,19 +330,5 @@ mod tests {
             .sum();
         // The 99.9 % point at five degrees of freedom.
         assert!(expected > 100.0 && chi_square < 20.5, "{counts:?}");
-    }
-
-    #[test]
-    fn footprints_overlap_only_where_they_share_area() {
-        let at = |x: f32, yaw: f32| Footprint {
-            centre: Vec2::new(x, 0.0),
-            half: Vec2::ONE,
-            yaw,
-        };
-        assert!(at(0.0, 0.0).overlaps(&at(1.9, 0.0)));
-        assert!(!at(0.0, 0.0).overlaps(&at(2.1, 0.0)));
-        let eighth = std::f32::consts::FRAC_PI_4;
-        assert!(at(0.0, 0.0).overlaps(&at(2.3, eighth)));
-        assert!(!at(0.0, 0.0).overlaps(&at(2.5, eighth)));
     }
 }
