@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::detector::TrainSpec;
-    use crate::detector::config::{InputSize, LossSpec};
+    use crate::detector::config::{InputSize, LossSpec, ObjectnessLoss};
     use crate::detector::loss::{BatchTargets, loss};
 
     /// Gradients in the order of [`Model::values`]; empty for running statistics.
@@ -199,12 +199,20 @@ mod tests {
                 .boxes
                 .extend([at.sin(), at.cos(), 1.2 + at.sin() / 2.0, 1.0]);
         }
+        // The quality focal loss holds its target constant, so differences would not agree.
+        let spec = LossSpec {
+            objectness: ObjectnessLoss::Focal {
+                alpha: 0.5,
+                gamma: 2.0,
+            },
+            ..LossSpec::default()
+        };
         let terms = |values: &[Vec<f32>]| {
             let model = Model::new(&plan, 1, [0.0; 2], key).with_values(values.to_vec());
             let model = model.train();
             let data = TensorData::new(pixels.clone(), [images, 64, 96, 3]);
             let images = Tensor::from_data(data, &Device::flex().autodiff());
-            let terms = loss(model.forward(images), &targets, &LossSpec::default());
+            let terms = loss(model.forward(images), &targets, &spec);
             (model, terms.total)
         };
         let (model, total) = terms(&values);
@@ -212,13 +220,13 @@ mod tests {
         let mut gradients = Gradients(&backward, Vec::new());
         model.visit(&mut gradients);
         assert_eq!(gradients.1.len(), values.len());
-        let mut checked = 0;
+        let mut errors = Vec::new();
         for (index, gradient) in gradients.1.iter().enumerate() {
             let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
             if gradient.is_empty() || norm < 0.4 {
                 continue;
             }
-            let step = 0.006 / norm;
+            let step = 0.02 / norm;
             let moved = |sign: f32| {
                 let mut values = values.clone();
                 for (value, gradient) in values[index].iter_mut().zip(gradient) {
@@ -227,12 +235,14 @@ mod tests {
                 terms(&values).1.into_scalar::<f32>()
             };
             let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-            assert!(
-                (slope / norm - 1.0).abs() < 0.1,
-                "parameter {index}: {slope} for {norm}"
-            );
-            checked += 1;
+            let error = (slope / norm - 1.0).abs();
+            // Steps cross some of the activations' bounds, most of all in the first layers.
+            assert!(error < 0.5, "parameter {index}: {slope} for {norm}");
+            errors.push(error);
         }
-        assert!(checked > 40, "only {checked} parameters have a gradient");
+        errors.sort_by(f32::total_cmp);
+        let median = errors[errors.len() / 2];
+        assert!(median < 0.03, "median error {median}");
+        assert!(errors.len() > 40, "only {} parameters count", errors.len());
     }
 }

@@ -30,7 +30,7 @@ impl TrainingLoad {
     pub fn new(spec: TrainSpec, seed: u64) -> Result<Self, SpecError> {
         // The schedule never ends, however many steps are taken.
         let spec = TrainSpec {
-            steps: u64::from(u32::MAX),
+            steps: 10_000_000,
             ..spec
         };
         let plan = spec.into_plan("the command line".as_ref())?;
