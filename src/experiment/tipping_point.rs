@@ -68,6 +68,9 @@ pub enum Refusal {
     IdenticalRuns { distinct: usize },
     /// Real-only, or everything but real-only, gave one value in every run.
     NoVariation,
+    /// Real-only scores no more than the smallest effect of interest, so that no ratio
+    /// could lose as much as would count as harm.
+    NothingToLose { ap: f64, smallest_effect: f64 },
 }
 
 impl Refusal {
@@ -79,6 +82,13 @@ impl Refusal {
             ),
             Refusal::IdenticalRuns { distinct } => format!(
                 "seeds gave identical results (only {distinct} differ), so how much runs vary is unknown"
+            ),
+            Refusal::NothingToLose {
+                ap,
+                smallest_effect,
+            } => format!(
+                "real-only reaches only {ap:.3} AP, and nothing can lose {smallest_effect} AP from there; \
+                 train for more steps or at a larger input"
             ),
             Refusal::NoVariation => {
                 "runs with different seeds gave the same AP, so how much they vary is unknown"
@@ -276,7 +286,17 @@ impl<'a> Grid<'a> {
             .first()
             .and_then(|level| self.row(level.condition));
         match (&self.ap, reference) {
-            (Some(layout), Some(row)) if !layout.is_degenerate() => Ok((layout, row)),
+            (Some(layout), Some(row)) if !layout.is_degenerate() => {
+                let (ap, smallest_effect) = (layout.means()[row], self.smallest_effect);
+                if ap > smallest_effect {
+                    Ok((layout, row))
+                } else {
+                    Err(Refusal::NothingToLose {
+                        ap,
+                        smallest_effect,
+                    })
+                }
+            }
             _ => Err(Refusal::NoVariation),
         }
     }
@@ -572,6 +592,29 @@ pub(super) mod tests {
             summary.arms[0].harm_onset,
             Some(HarmOnset::TooNoisy { clear_up_to: 0.5 })
         ));
+    }
+
+    #[test]
+    fn a_detector_that_learnt_nothing_claims_nothing() {
+        let plan = plan();
+        let mut results = results(&plan, 0.01);
+        for result in &mut results {
+            result.measurement.stats[0] *= plan.smallest_effect;
+        }
+        let summary = analyse(&plan, &results);
+        assert!(!summary.arms.is_empty());
+        for arm in &summary.arms {
+            assert!(matches!(
+                arm.refusal,
+                Some(Refusal::NothingToLose { ap, .. }) if ap < plan.smallest_effect
+            ));
+            assert!(
+                arm.sentence.contains("train for more steps"),
+                "{}",
+                arm.sentence
+            );
+            assert!(arm.harm_onset.is_none());
+        }
     }
 
     #[test]
