@@ -492,16 +492,8 @@ fn the_program_ends_with_2_and_says_why() {
     std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
     let out = folder.path().join("out");
     let run = |arguments: &[&str]| {
-        let output = Command::cargo_bin("admix")
-            .unwrap()
-            .current_dir(folder.path())
-            .args(arguments)
-            .output()
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        let (code, _, text) = admix(folder.path(), arguments);
+        (code, text)
     };
     let (code, text) = run(&["score", "annotations.json", "gone.json"]);
     assert!(
@@ -631,4 +623,34 @@ fn arguments_out_of_range_are_refused() {
             .height(),
         240
     );
+}
+
+/// A pool that nothing can be made of would cost its rendering; without an adapter the
+/// order of the checks shows.
+#[test]
+fn an_experiment_checks_the_real_data_before_it_renders() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let preset = format!("{root}/presets/demo.yaml");
+    let scene = format!("synthetic.scene.file={root}/scenes/dice.yaml");
+    let real = format!("real={root}/samples/dice");
+    let run = |real: &str, total: &str| {
+        let arguments = ["experiment", &preset, "-o", "out", "--set", &scene];
+        let arguments = [&arguments[..], &["--set", real, "--set", total]].concat();
+        admix(folder.path(), &arguments)
+    };
+    for (real, total, part) in [
+        ("real=gone", "arms.substitution.total=24", "gone"),
+        (
+            &real,
+            "arms.substitution.total=9000",
+            "the largest trial needs 9000",
+        ),
+    ] {
+        let (code, _, text) = run(real, total);
+        assert!(code == Some(2) && text.contains(part), "{code:?} {text}");
+        assert!(!folder.path().join("out").exists(), "nothing is rendered");
+    }
+    let (code, _, text) = run(&real, "arms.substitution.total=24");
+    assert!(code == Some(1) && text.contains("make vulkan"), "{text}");
 }

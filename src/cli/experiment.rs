@@ -50,6 +50,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     }
     use_threads(&args.common);
     let observer = Progress::new(false);
+    Sources::check_real(&plan)?;
     let pool = synthetic_pool(&plan, &args, &observer)?;
     let sources = Sources::open(&plan, &pool)?;
     for leak in &sources.left_out {

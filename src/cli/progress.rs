@@ -50,7 +50,9 @@ impl Stage {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = (done - self.done_before) as f64 / seconds.max(1e-9);
-        let left = if rate > 0.0 {
+        let left = if done >= total {
+            "done".to_owned()
+        } else if rate > 0.0 {
             format!("{:.0} s left", total.saturating_sub(done) as f64 / rate)
         } else {
             "time left unknown".to_owned()

@@ -37,6 +37,20 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Checks the real data alone, which costs seconds, before a pool of synthetic images
+    /// is rendered for them, which may cost an hour.
+    ///
+    /// # Errors
+    /// As [`Sources::open`], as far as the real data are concerned.
+    pub fn check_real(plan: &ExperimentPlan) -> Result<(), ExperimentError> {
+        let real = Dataset::open(&plan.real)?;
+        let mut problems = Vec::new();
+        let (train, test) = (real.split(Split::Train), real.split(Split::Test));
+        check_real_counts(plan, &train, &test, &mut problems);
+        check_groups(&train, &test, &mut problems);
+        no_problems(&problems)
+    }
+
     /// Opens the real data set of `plan` and the synthetic pool, joins their classes
     /// and checks that every trial finds enough images.
     ///
@@ -104,7 +118,8 @@ impl Sources {
                 sample.record.source_origin = Some(Origin::Synthetic);
             }
         }
-        check_counts(plan, &train, &test, &synthetic, &mut problems);
+        check_real_counts(plan, &train, &test, &mut problems);
+        check_synthetic_count(plan, &synthetic, &mut problems);
         check_groups(&train, &test, &mut problems);
         match &plan.class_agnostic {
             Some(name) => {
@@ -114,24 +129,28 @@ impl Sources {
             }
             None => match_classes(&mut synthetic, &real.categories, &mut problems),
         }
-        if problems.is_empty() {
-            Ok(Sources {
-                real: train,
-                test,
-                synthetic,
-                held_out,
-                left_out: Vec::new(),
-            })
-        } else {
-            Err(ExperimentError::Data {
-                problems: problems
-                    .iter()
-                    .map(|problem| format!("  - {problem}"))
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            })
-        }
+        no_problems(&problems)?;
+        Ok(Sources {
+            real: train,
+            test,
+            synthetic,
+            held_out,
+            left_out: Vec::new(),
+        })
     }
+}
+
+fn no_problems(problems: &[String]) -> Result<(), ExperimentError> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("  - {problem}"))
+        .collect();
+    Err(ExperimentError::Data {
+        problems: lines.join("\n"),
+    })
 }
 
 /// Drops the training images that give test images away, and says why.
@@ -149,15 +168,13 @@ fn leave_leaks_out(
     Ok(leaks.iter().map(|leak| leak.to_string()).collect())
 }
 
-fn check_counts(
+fn check_real_counts(
     plan: &ExperimentPlan,
     train: &Dataset,
     test: &Dataset,
-    synthetic: &Dataset,
     problems: &mut Vec<String>,
 ) {
-    let root = plan.real.display();
-    let (real_needed, synthetic_needed) = (plan.real_needed(), plan.synthetic_needed());
+    let (root, real_needed) = (plan.real.display(), plan.real_needed());
     if train.samples.len() < real_needed {
         problems.push(format!(
             "{root} has {} images in its train split and the largest trial needs {real_needed}; \
@@ -171,6 +188,10 @@ fn check_counts(
              give annotations/test.json or a `split` in manifest.jsonl"
         ));
     }
+}
+
+fn check_synthetic_count(plan: &ExperimentPlan, synthetic: &Dataset, problems: &mut Vec<String>) {
+    let synthetic_needed = plan.synthetic_needed();
     if synthetic.samples.len() < synthetic_needed {
         problems.push(format!(
             "{} has {} synthetic images and the largest trial needs {synthetic_needed}; \
