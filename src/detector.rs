@@ -21,6 +21,7 @@ mod ops;
 mod predict;
 pub mod throughput;
 mod train;
+mod view;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Which cells of the output map learn which object.
 
-use super::config::AssignmentSpec;
+use super::config::{AssignmentSpec, InputSize};
 use crate::annotation::BoundingBox;
 
 /// An object in input pixels with its class index.
@@ -28,6 +28,15 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// The output map of an input of `size`.
+    pub fn of(size: InputSize, stride: usize) -> Self {
+        Grid {
+            rows: size.height / stride,
+            columns: size.width / stride,
+            stride,
+        }
+    }
+
     pub fn cells(&self) -> usize {
         self.rows * self.columns
     }

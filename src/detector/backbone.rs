@@ -49,14 +49,21 @@ pub(super) struct InvertedResidual {
 impl InvertedResidual {
     fn new(input: usize, output: usize, stride: usize, expansion: usize, device: &Device) -> Self {
         let hidden = input * expansion;
+        let is_residual = stride == 1 && input == output;
         let expand = ConvBnActConfig::dense(input, hidden, 1, Activation::Relu6);
+        let project = ConvBnActConfig::dense(hidden, output, 1, Activation::None);
+        let project = if is_residual {
+            project.starting_at_zero()
+        } else {
+            project
+        };
         InvertedResidual {
             expand: (expansion != 1).then(|| expand.init(device)),
             depthwise: ConvBnActConfig::depthwise(hidden, Activation::Relu6)
                 .with_stride(stride)
                 .init(device),
-            project: ConvBnActConfig::dense(hidden, output, 1, Activation::None).init(device),
-            is_residual: stride == 1 && input == output,
+            project: project.init(device),
+            is_residual,
         }
     }
 

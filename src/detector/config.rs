@@ -11,6 +11,9 @@ use crate::spec::{Interval, Problems, SpecError};
 /// The largest stride of the backbone: input sides are multiples of it.
 pub(super) const MAX_STRIDE: usize = 32;
 
+/// Largest side of an input.
+const MAX_SIDE: usize = 4096;
+
 /// A training as YAML writes it. Every key has a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +28,10 @@ pub struct TrainSpec {
     pub width_multiplier: f64,
     /// Size that images are letterboxed to; multiples of 32.
     pub input: InputSize,
+    /// Where given, a training sees windows of this size instead of whole inputs;
+    /// multiples of 32, at most the input. Small objects then have enough pixels at the
+    /// cost of a small input, most of whose pixels would show none.
+    pub window: Option<InputSize>,
     /// Pixels a cell of the output map: 16 or 32.
     pub output_stride: usize,
     /// With output stride 16: add the features of stride 8, which know best where in a
@@ -64,6 +71,7 @@ impl Default for TrainSpec {
                 height: 320,
                 width: 320,
             },
+            window: None,
             output_stride: 16,
             fuse_stride_8: true,
             fuse_stride_32: true,
@@ -204,6 +212,9 @@ pub struct AugmentationSpec {
     pub flip_horizontal: f64,
     /// Probability of mirroring top and bottom.
     pub flip_vertical: f64,
+    /// Probability of mirroring along the diagonal; with both flips at 0.5 as well, all
+    /// quarter turns are seen.
+    pub transpose: f64,
     /// Factors on pixel values; 1 changes nothing.
     pub brightness: Interval,
     /// Factors on the distance from mid-grey.
@@ -223,6 +234,7 @@ impl Default for AugmentationSpec {
         AugmentationSpec {
             flip_horizontal: 0.5,
             flip_vertical: 0.0,
+            transpose: 0.0,
             brightness: interval(0.7, 1.3),
             contrast: interval(0.7, 1.3),
             saturation: interval(0.6, 1.4),
@@ -267,6 +279,13 @@ impl std::ops::Deref for TrainPlan {
     }
 }
 
+impl TrainPlan {
+    /// Size of what a training sees of an image.
+    pub fn training_size(&self) -> InputSize {
+        self.window.unwrap_or(self.input)
+    }
+}
+
 impl TrainSpec {
     /// Checks the spec. `path` names it in the error.
     ///
@@ -281,15 +300,19 @@ impl TrainSpec {
     }
 
     fn check(&self, problems: &mut Problems) {
-        for (key, side) in [
-            ("input.height", self.input.height),
-            ("input.width", self.input.width),
+        let window = self.window.unwrap_or(self.input);
+        for (key, side, most) in [
+            ("input.height", self.input.height, MAX_SIDE),
+            ("input.width", self.input.width, MAX_SIDE),
+            ("window.height", window.height, self.input.height),
+            ("window.width", window.width, self.input.width),
         ] {
-            let ok = side.is_multiple_of(MAX_STRIDE) && (MAX_STRIDE..=4096).contains(&side);
+            let ok = side.is_multiple_of(MAX_STRIDE) && (MAX_STRIDE..=most).contains(&side);
+            // Without a window of its own the input has said it already.
             problems.require(
-                ok,
+                ok || (key.starts_with("window") && self.window.is_none()),
                 key,
-                format!("{side} is not a multiple of 32 in 32..=4096"),
+                format!("{side} is not a multiple of 32 in 32..={most}"),
             );
         }
         let stride = self.output_stride;
@@ -407,6 +430,7 @@ impl TrainSpec {
             0.0,
             1.0,
         );
+        check("augmentation.transpose", augmentation.transpose, 0.0, 1.0);
         check("augmentation.translate", augmentation.translate, 0.0, 0.5);
         for (key, interval, low) in [
             ("augmentation.brightness", augmentation.brightness, 0.0),

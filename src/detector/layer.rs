@@ -52,6 +52,8 @@ pub struct ConvBnActConfig {
     pub momentum: f64,
     /// Added to the variance.
     pub epsilon: f64,
+    /// The scale `gamma` of each channel before training.
+    pub scale: f64,
 }
 
 impl ConvBnActConfig {
@@ -71,6 +73,7 @@ impl ConvBnActConfig {
             activation,
             momentum: 0.1,
             epsilon: 1e-5,
+            scale: 1.0,
         }
     }
 
@@ -92,8 +95,14 @@ impl ConvBnActConfig {
         ConvBnActConfig { momentum, ..self }
     }
 
-    /// Makes the layer: weights from He's normal distribution with the fan-out, scale 1,
-    /// shift 0, running mean 0 and running variance 1.
+    /// The same layer with output 0 before training. What it is added to begins alone:
+    /// layers that have learnt nothing yet would only disturb it (Goyal et al. 2017,
+    /// section 5.1).
+    pub fn starting_at_zero(self) -> Self {
+        ConvBnActConfig { scale: 0.0, ..self }
+    }
+
+    /// Makes the layer: weights from He's normal distribution with the fan-out, shift 0, running mean 0 and running variance 1.
     ///
     /// # Panics
     /// On a kernel other than 1 or 3, a stride other than 1 or 2, no channels, or a
@@ -121,7 +130,7 @@ impl ConvBnActConfig {
         let channels = [self.out_channels];
         ConvBnAct {
             weight: Param::from_tensor(weight),
-            gamma: Param::from_tensor(Tensor::ones(channels, device)),
+            gamma: Param::from_tensor(Tensor::full(channels, self.scale, device)),
             beta: Param::from_tensor(Tensor::zeros(channels, device)),
             training: Param::from_bool(true),
             running_mean: RunningState::new(Tensor::zeros(channels, device)),

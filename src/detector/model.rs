@@ -4,7 +4,6 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::Distribution as _;
 
-use super::assignment::Grid;
 use super::backbone::Backbone;
 use super::config::TrainPlan;
 use super::head::Head;
@@ -61,15 +60,6 @@ impl Model {
         let mut collect = Collect::default();
         self.visit(&mut collect);
         collect.matrices
-    }
-}
-
-/// The output map of a plan.
-pub(super) fn grid(plan: &TrainPlan) -> Grid {
-    Grid {
-        rows: plan.input.height / plan.output_stride,
-        columns: plan.input.width / plan.output_stride,
-        stride: plan.output_stride,
     }
 }
 
@@ -146,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::detector::TrainSpec;
+    use crate::detector::assignment::Grid;
     use crate::detector::config::{InputSize, LossSpec, ObjectnessLoss};
     use crate::detector::loss::{BatchTargets, loss};
 
@@ -181,7 +172,7 @@ mod tests {
             let noise: f32 = rand_distr::StandardNormal.sample(&mut generator);
             *value += 0.05 * noise.abs();
         }
-        let cells = grid(&plan).cells();
+        let cells = Grid::of(plan.input, plan.output_stride).cells();
         let images = 4;
         let pixels: Vec<f32> = (0..images * 64 * 96 * 3)
             .map(|_| rand_distr::StandardNormal.sample(&mut generator))

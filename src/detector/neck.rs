@@ -1,6 +1,6 @@
 //! Joins the backbone's features into the one map that the head reads.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::backbone::{Backbone, Features};
@@ -20,23 +20,20 @@ pub(super) struct Neck {
 impl Neck {
     pub fn new(plan: &TrainPlan, device: &Device) -> Self {
         let [finest, fine, coarse] = Backbone::channels(plan.width_multiplier);
-        let lateral = |channels| {
-            ConvBnActConfig::dense(channels, plan.head_channels, 1, Activation::None).init(device)
+        let lateral =
+            |channels| ConvBnActConfig::dense(channels, plan.head_channels, 1, Activation::None);
+        let from_stride_32 = match plan.output_stride {
+            16 => lateral(coarse).starting_at_zero(),
+            _ => lateral(coarse),
         };
-        let mut from_stride_32 = uses_stride_32(plan).then(|| lateral(coarse));
-        if let (16, Some(layer)) = (plan.output_stride, &mut from_stride_32) {
-            // The fine features begin alone: deep layers that have learnt nothing yet
-            // would only disturb them (Goyal et al. 2017, section 5.1).
-            layer.gamma = Param::from_tensor(Tensor::zeros([plan.head_channels], device));
-        }
         // A window of 3x3 at every second place keeps where in a cell a thing lies.
         let from_stride_8 =
             ConvBnActConfig::dense(finest, plan.head_channels, 3, Activation::None).with_stride(2);
         Neck {
             from_stride_8: (plan.output_stride == 16 && plan.fuse_stride_8)
                 .then(|| from_stride_8.init(device)),
-            from_stride_16: (plan.output_stride == 16).then(|| lateral(fine)),
-            from_stride_32,
+            from_stride_16: (plan.output_stride == 16).then(|| lateral(fine).init(device)),
+            from_stride_32: uses_stride_32(plan).then(|| from_stride_32.init(device)),
         }
     }
 

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use super::DetectorError;
 use super::assignment::Grid;
-use super::batch::plain_input;
 use super::checkpoint::{self, ModelConfig};
 use super::config::{self, PredictionSpec, TrainPlan};
 use super::head::{BOX_END, class_channels};
 use super::image_store::resized;
 use super::letterbox::Letterbox;
 use super::loss::LOG_SIZE_BOUNDS;
-use super::model::{Model, grid};
+use super::model::Model;
+use super::view::plain_input;
 use crate::annotation::{BoundingBox, Detection};
 use crate::dataset::{Dataset, DatasetError, read_image};
 use crate::observer::Observer;
@@ -192,7 +192,7 @@ impl Detector {
             .into_data()
             .try_to_vec()
             .expect("the network computes in 32-bit floats");
-        let grid = grid(plan);
+        let grid = Grid::of(plan.input, plan.output_stride);
         let logits = class_channels(self.config.classes.len());
         let values = output.chunks_exact(grid.cells() * (BOX_END + logits));
         letterboxes

@@ -3,11 +3,12 @@
 use burn::module::Module;
 use rand::RngExt;
 
+use super::assignment::Grid;
 use super::batch::Batch;
 use super::checkpoint::TrainState;
 use super::config::{TrainPlan, TrainSpec};
 use super::loss::BatchTargets;
-use super::model::{Model, grid};
+use super::model::Model;
 use super::train::{Meter, optimizer, take_step};
 use crate::seed::SeedKey;
 use crate::spec::SpecError;
@@ -61,8 +62,9 @@ impl TrainingLoad {
 
 fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
     let mut generator = key.generator("pixels", 0);
-    let count = plan.batch_size * plan.input.height * plan.input.width * 3;
-    let cells = plan.batch_size * grid(plan).cells();
+    let size = plan.training_size();
+    let count = plan.batch_size * size.height * size.width * 3;
+    let cells = plan.batch_size * Grid::of(size, plan.output_stride).cells();
     let mut targets = BatchTargets {
         objectness: vec![0.0; cells],
         weight: vec![1.0; cells],

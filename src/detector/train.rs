@@ -340,7 +340,8 @@ pub(super) fn take_step(
     meter: &mut Meter,
 ) -> Result<(), DetectorError> {
     let device = Device::flex().autodiff();
-    let shape = [plan.batch_size, plan.input.height, plan.input.width, 3];
+    let size = plan.training_size();
+    let shape = [plan.batch_size, size.height, size.width, 3];
     let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), shape), &device);
     let terms = loss(state.model.forward(images), &batch.targets, &plan.loss);
     meter.add(&terms);
