@@ -4,6 +4,7 @@ mod augment;
 mod bench;
 mod convert;
 mod doctor;
+mod drawing;
 mod eval;
 mod experiment;
 mod generate;

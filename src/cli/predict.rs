@@ -5,27 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use image::{Rgb, RgbImage};
-use imageproc::drawing::draw_hollow_rect_mut;
-use imageproc::rect::Rect;
+use image::RgbImage;
 use serde_json::{Value, json};
 
+use super::drawing::{class_colour, label, outline};
 use super::progress::Progress;
 use super::train::use_threads;
 use super::{Common, UserMistake};
 use crate::dataset::{read_image, write_atomically};
 use crate::detector::{Detector, ScoredBox};
 use crate::observer::Observer;
-
-/// Colours of the classes, repeated where there are more.
-const COLOURS: [[u8; 3]; 6] = [
-    [230, 25, 75],
-    [60, 180, 75],
-    [0, 130, 200],
-    [245, 130, 48],
-    [145, 30, 180],
-    [0, 190, 190],
-];
 
 /// Lines of a drawn box, in pixels.
 const LINE_PX: u32 = 2;
@@ -79,7 +68,7 @@ pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
         let mut image = read_image(path)?;
         let mut found = detector.predict_image(&image)?;
         found.retain(|found| found.score >= args.min_score);
-        draw(&mut image, &found);
+        draw(&mut image, &found, detector.classes());
         let mut png = Cursor::new(Vec::new());
         image.write_to(&mut png, image::ImageFormat::Png)?;
         write_atomically(&args.output.join(name), png.get_ref())?;
@@ -130,19 +119,16 @@ fn as_json(path: &Path, found: &[ScoredBox], classes: &[String]) -> Value {
     json!({"image": path.display().to_string(), "detections": boxes})
 }
 
-fn draw(image: &mut RgbImage, found: &[ScoredBox]) {
-    for found in found {
-        let colour = Rgb(COLOURS[found.class % COLOURS.len()]);
-        let b = found.bbox;
-        for inset in 0..LINE_PX {
-            let width = (b.width.round() as u32).saturating_sub(2 * inset);
-            let height = (b.height.round() as u32).saturating_sub(2 * inset);
-            if width == 0 || height == 0 {
-                break;
-            }
-            let (x, y) = (b.x.round() as i32, b.y.round() as i32);
-            let rect = Rect::at(x + inset as i32, y + inset as i32).of_size(width, height);
-            draw_hollow_rect_mut(image, rect, colour);
-        }
+/// Outlines what was found, worst first, so that the best name is on top.
+fn draw(image: &mut RgbImage, found: &[ScoredBox], classes: &[String]) {
+    for found in found.iter().rev() {
+        let colour = class_colour(found.class);
+        outline(image, &found.bbox, 1.0, colour, LINE_PX);
+        let percent = (found.score * 100.0).round();
+        let text = match classes {
+            [_] => format!("{percent}"),
+            _ => format!("{} {percent}", classes[found.class]),
+        };
+        label(image, &found.bbox, &text, colour);
     }
 }

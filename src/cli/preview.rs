@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use image::{Rgb, RgbImage};
-use imageproc::drawing::draw_hollow_rect_mut;
-use imageproc::rect::Rect;
 
 use self::figures::{Figures, Summary};
+use super::drawing::{class_colour, outline};
 use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::annotation::Annotation;
@@ -23,18 +22,6 @@ use crate::scene::{self, ScenePlan};
 
 /// Side of a tile, in pixels.
 const TILE_PX: u32 = 320;
-
-/// One colour a category, in turn.
-const COLOURS: [[u8; 3]; 8] = [
-    [230, 60, 60],
-    [40, 140, 240],
-    [30, 170, 80],
-    [240, 150, 20],
-    [160, 70, 200],
-    [0, 180, 180],
-    [230, 80, 170],
-    [120, 110, 30],
-];
 
 /// Arguments of `admix preview`.
 #[derive(Debug, Args)]
@@ -198,11 +185,8 @@ fn tile(image: &RgbImage, boxes: &[Annotation]) -> RgbImage {
     let filter = image::imageops::FilterType::Triangle;
     let mut tile = image::imageops::resize(image, side(width), side(height), filter);
     for object in boxes {
-        let bbox = &object.bbox;
-        let rect = Rect::at((bbox.x * scale) as i32, (bbox.y * scale) as i32)
-            .of_size(side(bbox.width), side(bbox.height));
-        let colour = COLOURS[object.category_id as usize % COLOURS.len()];
-        draw_hollow_rect_mut(&mut tile, rect, Rgb(colour));
+        let colour = class_colour(object.category_id as usize);
+        outline(&mut tile, &object.bbox, scale, colour, 1);
     }
     tile
 }
@@ -217,7 +201,7 @@ fn truth_images(truth: &GroundTruth) -> [RgbImage; 2] {
     let at = |x: u32, y: u32| (y * truth.width_px + x) as usize;
     let ids = RgbImage::from_fn(truth.width_px, height, |x, y| match truth.ids[at(x, y)] {
         0 => Rgb([0; 3]),
-        id => Rgb(COLOURS[id as usize % COLOURS.len()]),
+        id => class_colour(id as usize),
     });
     let depth = RgbImage::from_fn(truth.width_px, height, |x, y| {
         match truth.depth_m[at(x, y)] {

@@ -193,35 +193,14 @@ mod tests {
     use super::*;
     use crate::detector::TrainSpec;
     use crate::detector::config::InputSize;
-    use crate::detector::letterbox::Letterbox;
-
-    const INPUT: InputSize = InputSize {
-        height: 64,
-        width: 64,
-    };
-
-    fn image(is_real: bool) -> StoredImage {
-        let mut pixels = vec![0; 64 * 64 * 3];
-        for y in 10..20 {
-            for x in 30..50 {
-                pixels[(y * 64 + x) * 3] = 255;
-            }
-        }
-        StoredImage {
-            letterbox: Letterbox::fit(64, 64, INPUT),
-            pixels,
-            targets: vec![Target {
-                bbox: BoundingBox::from([30.0, 10.0, 20.0, 10.0]),
-                class: 0,
-            }],
-            crowds: Vec::new(),
-            is_real,
-        }
-    }
+    use crate::detector::image_store::red_box;
 
     fn plan(batch_size: usize) -> TrainPlan {
         let spec = TrainSpec {
-            input: INPUT,
+            input: InputSize {
+                height: 64,
+                width: 64,
+            },
             batch_size,
             ..TrainSpec::default()
         };
@@ -231,7 +210,7 @@ mod tests {
     #[test]
     fn each_batch_and_each_epoch_has_the_exact_ratio() {
         let plan = plan(4);
-        let images: Vec<_> = (0..11).map(|index| image(index < 3)).collect();
+        let images: Vec<_> = (0..11).map(|index| red_box(index < 3)).collect();
         let batcher = Batcher::new(&plan, &images, 1, SeedKey::new(b"test", 1));
         // Four epochs are 11 batches.
         let mut times = vec![0; images.len()];

@@ -100,3 +100,26 @@ pub(super) fn resized(image: RgbImage, letterbox: Letterbox) -> Result<Vec<u8>, 
         .map_err(|error| error.to_string())?;
     Ok(target.into_vec())
 }
+
+/// A red rectangle on a black image of 64x64 pixels, for tests.
+#[cfg(test)]
+pub(super) fn red_box(is_real: bool) -> StoredImage {
+    let mut pixels = vec![0; 64 * 64 * 3];
+    for (x, y) in (10..20).flat_map(|y| (30..50).map(move |x| (x, y))) {
+        pixels[(y * 64 + x) * 3] = 255;
+    }
+    let input = InputSize {
+        height: 64,
+        width: 64,
+    };
+    StoredImage {
+        letterbox: Letterbox::fit(64, 64, input),
+        pixels,
+        targets: vec![Target {
+            bbox: BoundingBox::from([30.0, 10.0, 20.0, 10.0]),
+            class: 0,
+        }],
+        crowds: Vec::new(),
+        is_real,
+    }
+}

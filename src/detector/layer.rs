@@ -102,7 +102,8 @@ impl ConvBnActConfig {
         ConvBnActConfig { scale: 0.0, ..self }
     }
 
-    /// Makes the layer: weights from He's normal distribution with the fan-out, shift 0, running mean 0 and running variance 1.
+    /// Makes the layer: weights from He's normal distribution with the fan-out, shift 0,
+    /// running mean 0 and running variance 1.
     ///
     /// # Panics
     /// On a kernel other than 1 or 3, a stride other than 1 or 2, no channels, or a

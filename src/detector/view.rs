@@ -252,6 +252,7 @@ mod tests {
     use super::*;
     use crate::detector::TrainSpec;
     use crate::detector::config::AugmentationSpec;
+    use crate::detector::image_store::red_box;
     use crate::seed::SeedKey;
 
     const INPUT: InputSize = InputSize {
@@ -259,28 +260,9 @@ mod tests {
         width: 64,
     };
 
-    fn image(is_real: bool) -> StoredImage {
-        let mut pixels = vec![0; 64 * 64 * 3];
-        for y in 10..20 {
-            for x in 30..50 {
-                pixels[(y * 64 + x) * 3] = 255;
-            }
-        }
-        StoredImage {
-            letterbox: Letterbox::fit(64, 64, INPUT),
-            pixels,
-            targets: vec![Target {
-                bbox: BoundingBox::from([30.0, 10.0, 20.0, 10.0]),
-                class: 0,
-            }],
-            crowds: Vec::new(),
-            is_real,
-        }
-    }
-
     #[test]
     fn boxes_follow_the_pixels() {
-        let image = image(true);
+        let image = red_box(true);
         for window in [None, Some((64, 32))] {
             let (height, width) = window.unwrap_or((64, 64));
             let spec = TrainSpec {
@@ -343,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_plain_view_changes_no_pixel() {
-        let image = image(true);
+        let image = red_box(true);
         let out = plain_input(image.letterbox, image.pixels.clone(), INPUT);
         let wanted: Vec<f32> = image
             .pixels
