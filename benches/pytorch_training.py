@@ -18,61 +18,21 @@ import subprocess
 import sys
 import time
 
-# Expansion, channels, blocks and stride of each stage (Sandler et al. 2018, table 2).
-STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
-          (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 FORMS = {"float32": (False, False), "channels-last": (True, False), "channels-last bfloat16": (True, True)}
 WARM_UP = 3
-
-
-def network(torch, width):
-    """The detector with output stride 32 and one class, from PyTorch's own layers."""
-    nn = torch.nn
-
-    def scaled(channels):
-        wanted = channels * width
-        rounded = max(8, int(wanted + 4) // 8 * 8)
-        return rounded + 8 if rounded < 0.9 * wanted else rounded
-
-    def layer(inputs, outputs, kernel, stride=1, groups=1, act=nn.ReLU6):
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        return nn.Sequential(conv, nn.BatchNorm2d(outputs), act(inplace=True) if act else nn.Identity())
-
-    class Residual(nn.Module):
-        def __init__(self, inputs, outputs, stride, expansion):
-            super().__init__()
-            hidden = inputs * expansion
-            layers = [layer(inputs, hidden, 1)] if expansion != 1 else []
-            layers += [layer(hidden, hidden, 3, stride, hidden), layer(hidden, outputs, 1, act=None)]
-            self.layers = nn.Sequential(*layers)
-            self.adds = stride == 1 and inputs == outputs
-
-        def forward(self, x):
-            y = self.layers(x)
-            return x + y if self.adds else y
-
-    channels = scaled(32)
-    layers = [layer(3, channels, 3, 2)]
-    for expansion, out, blocks, stride in STAGES:
-        for block in range(blocks):
-            layers.append(Residual(channels, scaled(out), stride if block == 0 else 1, expansion))
-            channels = scaled(out)
-    layers.append(layer(channels, 64, 1, act=nn.ReLU))
-    for _ in range(2):
-        layers += [layer(64, 64, 3, groups=64), layer(64, 64, 1)]
-    layers.append(nn.Conv2d(64, 5, 1))
-    return nn.Sequential(*layers)
 
 
 def run_pytorch(options, form):
     """Prints the rate and the peak memory of one form as JSON."""
     import torch
 
+    from pytorch_twin import Detector
+
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     channels_last, bfloat16 = FORMS[form]
     height, width = map(int, options.input.split("x"))
-    model = network(torch, options.width).train()
+    model = Detector(options.width).train()
     images = torch.rand(options.batch, 3, height, width)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)

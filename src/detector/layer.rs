@@ -158,7 +158,7 @@ pub struct ConvBnAct {
     pub training: Param<Flag>,
     /// Running mean of each channel, `[out]`.
     pub running_mean: RunningState<Tensor<1>>,
-    /// Running (biased) variance of each channel, `[out]`.
+    /// Running (unbiased) variance of each channel, `[out]`.
     pub running_var: RunningState<Tensor<1>>,
     #[module(skip)]
     stride: usize,
@@ -198,7 +198,8 @@ impl ConvBnAct {
             options,
         );
         if trains {
-            self.update_running(mean, var);
+            let rows = y.dims()[..3].iter().product();
+            self.update_running(mean, var, rows);
         }
         y
     }
@@ -217,7 +218,7 @@ impl ConvBnAct {
         let mean = flat.clone().mean_dim(0);
         let var = (flat - mean.clone()).square().mean_dim(0);
         let (mean, var) = (mean.reshape([channels]), var.reshape([channels]));
-        self.update_running(mean.clone(), var.clone());
+        self.update_running(mean.clone(), var.clone(), rows);
         self.normalise(conv, mean, var)
     }
 
@@ -247,7 +248,10 @@ impl ConvBnAct {
         }
     }
 
-    fn update_running(&self, mean: Tensor<1>, var: Tensor<1>) {
+    /// Moves the running statistics towards a batch's, whose variance is that of `rows`
+    /// values; the running one estimates that of all images and is therefore unbiased.
+    fn update_running(&self, mean: Tensor<1>, var: Tensor<1>, rows: usize) {
+        let var = var * (rows as f64 / rows.saturating_sub(1).max(1) as f64);
         for (state, batch) in [(&self.running_mean, mean), (&self.running_var, var)] {
             let old = state.value_sync().mul_scalar(1.0 - self.momentum);
             let new = old + batch.detach().mul_scalar(self.momentum);
@@ -492,8 +496,9 @@ mod tests {
         let var = largest((flat.square().mean_dim(0) - 1.0).reshape([8]));
         assert!(var < 1e-3, "variance off by {var}");
 
-        // With momentum 1 the running statistics are the batch's, so both modes agree.
-        let inferred = layer.valid().forward(x.without_autodiff());
+        // With momentum 1 the running statistics are the batch's, the variance that of 24
+        // values without bias, so both modes agree up to this factor.
+        let inferred = layer.valid().forward(x.without_autodiff()) * (24.0f64 / 23.0).sqrt();
         let gap = gap(inferred, trained.without_autodiff());
         assert!(gap < 1e-4, "gap {gap}");
     }
