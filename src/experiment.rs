@@ -35,7 +35,7 @@ pub use plan::{
 };
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
-pub use sources::Sources;
+pub use sources::{RealData, Sources};
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
 };

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::report::print_report;
 use super::train::use_threads;
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, Sources, SyntheticSource, progress,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource, progress,
     record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
@@ -50,9 +50,9 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     }
     use_threads(&args.common);
     let observer = Progress::new(false);
-    Sources::check_real(&plan)?;
+    let real = RealData::open(&plan)?;
     let pool = synthetic_pool(&plan, &args, &observer)?;
-    let sources = Sources::open(&plan, &pool)?;
+    let sources = Sources::open(&plan, real, &pool)?;
     for leak in &sources.left_out {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }

@@ -18,14 +18,14 @@ const MIN_VISIBLE: f64 = 0.25;
 /// Smallest side of an object in input pixels.
 const MIN_SIDE_PX: f64 = 2.0;
 
+/// Share of the training windows that are laid around an object where there is one.
+/// Objects are few pixels of most images; what is far from them has its share too.
+const WINDOWS_AT_OBJECTS: f64 = 0.75;
+
 /// Network input of an 8-bit value: `-2..=2`.
 pub(super) fn normalised(value: f32) -> f32 {
     value * (4.0 / 255.0) - 2.0
 }
-
-/// Share of the training windows that are laid around an object where there is one.
-/// Objects are few pixels of most images; what is far from them has its share too.
-const WINDOWS_AT_OBJECTS: f64 = 0.75;
 
 /// One way to see a training image, drawn and ready to apply.
 #[derive(Debug, Clone, Copy, PartialEq)]

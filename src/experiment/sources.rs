@@ -1,12 +1,12 @@
 //! The data that the trials draw from, checked before the first training.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
 use super::{DataRecord, ExperimentError, Trial};
-use crate::annotation::{BoundingBox, Category, Detection};
+use crate::annotation::{Annotation, BoundingBox, Category, Detection};
 use crate::dataset::{Dataset, DatasetError, Origin, Split};
 use crate::mix::{HeldOut, MixError};
 use crate::observer::Silent;
@@ -18,8 +18,12 @@ const EXHIBITS: usize = 3;
 /// Least score of a detection that is drawn.
 const DRAWN_SCORE: f64 = 0.3;
 
-const LABEL_COLOUR: [u8; 3] = [60, 220, 120];
-const DETECTION_COLOUR: [u8; 3] = [255, 170, 40];
+/// Overlap (IoU) with a label of its class from which on a drawn detection is right.
+const RIGHT_IOU: f64 = 0.5;
+
+/// Labels, and detections that are right.
+const RIGHT_COLOUR: [u8; 3] = [60, 220, 120];
+const WRONG_COLOUR: [u8; 3] = [255, 170, 40];
 
 /// Real and synthetic images with the same categories.
 #[derive(Debug)]
@@ -36,42 +40,77 @@ pub struct Sources {
     pub left_out: Vec<String>,
 }
 
-impl Sources {
-    /// Checks the real data alone, which costs seconds, before a pool of synthetic images
-    /// is rendered for them, which may cost an hour.
-    ///
-    /// # Errors
-    /// As [`Sources::open`], as far as the real data are concerned.
-    pub fn check_real(plan: &ExperimentPlan) -> Result<(), ExperimentError> {
-        let real = Dataset::open(&plan.real)?;
-        let mut problems = Vec::new();
-        let (train, test) = (real.split(Split::Train), real.split(Split::Test));
-        check_real_counts(plan, &train, &test, &mut problems);
-        check_groups(&train, &test, &mut problems);
-        no_problems(&problems)
-    }
+/// The real data set, checked as far as it can be without a synthetic one: a pool of
+/// renders may cost an hour, so nothing is rendered for data that cannot be used.
+#[derive(Debug)]
+pub struct RealData {
+    root: PathBuf,
+    train: Dataset,
+    test: Dataset,
+    held_out: HeldOut,
+    left_out: Vec<String>,
+}
 
-    /// Opens the real data set of `plan` and the synthetic pool, joins their classes
-    /// and checks that every trial finds enough images.
+impl RealData {
+    /// Opens the real data set of `plan` and leaves copies and near duplicates of test
+    /// images out of its train split.
     ///
     /// # Errors
     /// [`ExperimentError::Data`] with every problem at once: too few images, no test
-    /// split, a group in both train and test, synthetic classes that the real data lack;
-    /// Copies and near duplicates of test images are left out of both pools first.
-    pub fn open(plan: &ExperimentPlan, synthetic: &Path) -> Result<Self, ExperimentError> {
-        let (mut real, mut pool) = (Dataset::open(&plan.real)?, Dataset::open(synthetic)?);
-        let data = |error: MixError| ExperimentError::Data {
-            problems: format!("  - {error}"),
-        };
-        let test = real.split(Split::Test);
-        let held_out = HeldOut::of(&[&test], &Silent).map_err(data)?;
-        let (root, mut left_out) = (real.root.clone(), Vec::new());
-        for dataset in [&mut real, &mut pool] {
-            left_out.extend(leave_leaks_out(dataset, &held_out, &root).map_err(data)?);
-        }
-        let mut sources = Self::of(plan, real, pool, held_out)?;
-        sources.left_out = left_out;
-        Ok(sources)
+    /// split, a group in both train and test.
+    pub fn open(plan: &ExperimentPlan) -> Result<Self, ExperimentError> {
+        let real = Dataset::open(&plan.real)?;
+        let (mut train, test) = (real.split(Split::Train), real.split(Split::Test));
+        let held_out = HeldOut::of(&[&test], &Silent).map_err(mixing)?;
+        let left_out = leave_leaks_out(&mut train, &held_out, &real.root).map_err(mixing)?;
+        let mut data = Self::of(plan, train, test, held_out)?;
+        data.root = real.root;
+        data.left_out = left_out;
+        Ok(data)
+    }
+
+    fn of(
+        plan: &ExperimentPlan,
+        train: Dataset,
+        test: Dataset,
+        held_out: HeldOut,
+    ) -> Result<Self, ExperimentError> {
+        let mut problems = Vec::new();
+        check_real_counts(plan, &train, &test, &mut problems);
+        check_groups(&train, &test, &mut problems);
+        no_problems(&problems)?;
+        Ok(RealData {
+            root: train.root.clone(),
+            train,
+            test,
+            held_out,
+            left_out: Vec::new(),
+        })
+    }
+}
+
+fn mixing(error: MixError) -> ExperimentError {
+    ExperimentError::Data {
+        problems: format!("  - {error}"),
+    }
+}
+
+impl Sources {
+    /// Opens the synthetic pool and joins its classes with those of the real data. Copies
+    /// and near duplicates of test images are left out of it first.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Data`] with every problem at once: too few images, synthetic
+    /// classes that the real data lack.
+    pub fn open(
+        plan: &ExperimentPlan,
+        mut real: RealData,
+        synthetic: &Path,
+    ) -> Result<Self, ExperimentError> {
+        let mut pool = Dataset::open(synthetic)?;
+        let leaks = leave_leaks_out(&mut pool, &real.held_out, &real.root).map_err(mixing)?;
+        real.left_out.extend(leaks);
+        Self::of(plan, real, pool)
     }
 
     /// What the output folder should remember of these data.
@@ -101,13 +140,11 @@ impl Sources {
 
     fn of(
         plan: &ExperimentPlan,
-        real: Dataset,
+        real: RealData,
         mut synthetic: Dataset,
-        held_out: HeldOut,
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
-        let mut train = real.split(Split::Train);
-        let mut test = real.split(Split::Test);
+        let (mut train, mut test) = (real.train, real.test);
         if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
             synthetic = synthetic.split(Split::Train);
         }
@@ -118,24 +155,22 @@ impl Sources {
                 sample.record.source_origin = Some(Origin::Synthetic);
             }
         }
-        check_real_counts(plan, &train, &test, &mut problems);
         check_synthetic_count(plan, &synthetic, &mut problems);
-        check_groups(&train, &test, &mut problems);
         match &plan.class_agnostic {
             Some(name) => {
                 for dataset in [&mut train, &mut test, &mut synthetic] {
                     join_classes(dataset, name);
                 }
             }
-            None => match_classes(&mut synthetic, &real.categories, &mut problems),
+            None => match_classes(&mut synthetic, &train.categories, &mut problems),
         }
         no_problems(&problems)?;
         Ok(Sources {
             real: train,
             test,
             synthetic,
-            held_out,
-            left_out: Vec::new(),
+            held_out: real.held_out,
+            left_out: real.left_out,
         })
     }
 }
@@ -295,7 +330,7 @@ pub(super) fn training_exhibits(
             let boxes: Vec<(BoundingBox, [u8; 3])> = sample
                 .annotations
                 .iter()
-                .map(|annotation| (annotation.bbox, LABEL_COLOUR))
+                .map(|annotation| (annotation.bbox, RIGHT_COLOUR))
                 .collect();
             let name = format!(
                 "train_{}_{index}",
@@ -340,10 +375,11 @@ pub(super) fn detection_exhibits(
         let boxes: Vec<(BoundingBox, [u8; 3])> = detections
             .iter()
             .filter(|found| found.image_id == sample.id && found.score >= DRAWN_SCORE)
-            .map(|found| (found.bbox, DETECTION_COLOUR))
+            .map(|found| (found.bbox, colour(found, &sample.annotations)))
             .collect();
+        let right = boxes.iter().filter(|(_, c)| *c == RIGHT_COLOUR).count();
         let caption = format!(
-            "{}: {} found with a score of {DRAWN_SCORE} or more, {} labelled",
+            "{}: {} found with a score of {DRAWN_SCORE} or more, {right} of them right, {} labelled",
             sample.file_name,
             boxes.len(),
             sample.annotations.len()
@@ -360,11 +396,17 @@ pub(super) fn detection_exhibits(
     Ok(exhibits)
 }
 
+fn colour(found: &Detection, labels: &[Annotation]) -> [u8; 3] {
+    let is_right = labels.iter().any(|label| {
+        label.category_id == found.category_id && label.bbox.iou(&found.bbox) >= RIGHT_IOU
+    });
+    if is_right { RIGHT_COLOUR } else { WRONG_COLOUR }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::plan::tests::plan;
     use super::*;
-    use crate::annotation::Annotation;
     use crate::dataset::{Record, Sample};
 
     fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
@@ -406,7 +448,9 @@ mod tests {
 
     /// The images have no files to compare.
     fn of(plan: &ExperimentPlan, real: Dataset, pool: Dataset) -> Result<Sources, ExperimentError> {
-        Sources::of(plan, real, pool, HeldOut::of(&[], &Silent).unwrap())
+        let held_out = HeldOut::of(&[], &Silent).unwrap();
+        let (train, test) = (real.split(Split::Train), real.split(Split::Test));
+        Sources::of(plan, RealData::of(plan, train, test, held_out)?, pool)
     }
 
     fn real(train: u64, test: u64) -> Dataset {
@@ -441,11 +485,17 @@ mod tests {
 
     #[test]
     fn everything_that_is_missing_is_told_at_once() {
-        let error = of(&plan(), real(99, 0), dataset(&["die"], 10, None))
-            .unwrap_err()
-            .to_string();
-        for part in ["needs 100", "test split", "needs 200"] {
-            assert!(error.contains(part), "{part} is missing in {error}");
+        let message = |real: Dataset, names: &[&str]| {
+            let error = of(&plan(), real, dataset(names, 10, None)).unwrap_err();
+            error.to_string()
+        };
+        for (error, parts) in [
+            (message(real(99, 0), &["die"]), ["needs 100", "test split"]),
+            (message(real(100, 10), &["token"]), ["needs 200", "token"]),
+        ] {
+            for part in parts {
+                assert!(error.contains(part), "{part} is missing in {error}");
+            }
         }
     }
 
@@ -456,5 +506,20 @@ mod tests {
         real.samples[105].record.group = "burst".into();
         let error = of(&plan(), real, dataset(&["die"], 200, None)).unwrap_err();
         assert!(error.to_string().contains("`burst`"), "{error}");
+    }
+
+    #[test]
+    fn a_detection_is_right_with_the_class_and_the_place_of_a_label() {
+        let label = dataset(&["die"], 1, None).samples[0].annotations[0].clone();
+        let found = |category_id: u32, x: f64| Detection {
+            image_id: 1,
+            category_id,
+            bbox: BoundingBox::from([x, 1.0, 4.0, 4.0]),
+            score: 0.9,
+        };
+        let labels = [label];
+        assert_eq!(colour(&found(10, 1.5), &labels), RIGHT_COLOUR);
+        assert_eq!(colour(&found(20, 1.5), &labels), WRONG_COLOUR);
+        assert_eq!(colour(&found(10, 4.0), &labels), WRONG_COLOUR);
     }
 }

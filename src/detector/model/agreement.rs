@@ -59,7 +59,7 @@ impl Reference {
         )
     }
 
-    /// The tensors `prefix.000`, `prefix.001`, ...
+    /// The tensors `before.000`, `before.001`, ...
     fn before(&self) -> Vec<Vec<f32>> {
         (0..)
             .map_while(|index| self.floats(&format!("before.{index:03}")))

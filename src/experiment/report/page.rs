@@ -219,9 +219,10 @@ fn write_exhibits(
     type Shows = fn(ExhibitKind) -> bool;
     let strips: [(&str, Shows); 2] = [
         ("Training images", |kind| kind != ExhibitKind::Detections),
-        ("Detections on real test images", |kind| {
-            kind == ExhibitKind::Detections
-        }),
+        (
+            "Detections on real test images: right ones green, wrong ones orange",
+            |kind| kind == ExhibitKind::Detections,
+        ),
     ];
     for (title, shows) in strips {
         let _ = writeln!(html, "<h4>{title}</h4><div class=\"strips\">");
