@@ -55,26 +55,28 @@ impl Axes {
         TOP + (self.y.1 - value) / (self.y.1 - self.y.0) * inner
     }
 
-    /// About five round values within the range.
-    fn ticks(&self) -> Vec<f64> {
-        let raw = (self.y.1 - self.y.0) / 5.0;
-        let power = 10f64.powf(raw.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+    /// Four to ten round values within the range, and the decimals that write them exactly.
+    fn ticks(&self) -> (Vec<f64>, usize) {
+        let largest = (self.y.1 - self.y.0) / 4.0;
+        let exponent = largest.log10().floor();
+        let factor = [5.0, 2.0, 1.0]
             .into_iter()
-            .map(|factor| factor * power)
-            .find(|step| *step >= raw)
-            .unwrap_or(10.0 * power);
+            .find(|factor| factor * 10f64.powf(exponent) <= largest)
+            .unwrap_or(1.0);
+        let step = factor * 10f64.powf(exponent);
+        let decimals = (-exponent).max(0.0) as usize;
         let first = (self.y.0 / step).ceil() as i64;
         let last = (self.y.1 / step).floor() as i64;
-        (first..=last).map(|index| index as f64 * step).collect()
+        let ticks = (first..=last).map(|index| index as f64 * step).collect();
+        (ticks, decimals)
     }
 
     /// Grid, tick labels and titles. Writing to a `String` cannot fail, here and below.
     fn frame(&self, svg: &mut String, arm: &ArmSummary, y_title: &str, signed: bool) {
         let bottom = self.height - BOTTOM;
-        for tick in self.ticks() {
+        let (ticks, decimals) = self.ticks();
+        for tick in ticks {
             let y = self.py(tick);
-            let decimals = if self.y.1 - self.y.0 < 0.05 { 3 } else { 2 };
             let label = if signed {
                 format!("{tick:+.decimals$}")
             } else {
@@ -376,17 +378,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_inside() {
-        let axes = Axes {
-            x: (0.0, 1.0),
-            y: (0.183, 0.467),
-            height: 300.0,
-        };
-        let ticks = axes.ticks();
-        assert!((3..=7).contains(&ticks.len()), "{ticks:?}");
-        assert!(ticks.iter().all(|tick| (0.183..=0.467).contains(tick)));
-        let rounded: Vec<String> = ticks.iter().map(|tick| format!("{tick:.2}")).collect();
-        assert_eq!(rounded[0], "0.20");
+    fn ticks_are_round_inside_and_written_exactly() {
+        for y in [
+            (0.183, 0.467),
+            (0.45, 0.56),
+            (-0.093, 0.032),
+            (0.0, 1.0),
+            (3.0, 88.0),
+        ] {
+            let axes = Axes {
+                x: (0.0, 1.0),
+                y,
+                height: 300.0,
+            };
+            let (ticks, decimals) = axes.ticks();
+            assert!((4..=11).contains(&ticks.len()), "{y:?}: {ticks:?}");
+            for tick in ticks {
+                assert!((y.0..=y.1).contains(&tick));
+                let written: f64 = format!("{tick:.decimals$}").parse().unwrap();
+                assert!((written - tick).abs() < 1e-9, "{tick} is written {written}");
+            }
+        }
     }
 
     #[test]
