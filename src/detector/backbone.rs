@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+use super::layer::{Activation, ConvBnAct, ConvBnActConfig, chain};
 
 /// Expansion, channels, blocks and stride of each stage at width 1.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -68,12 +68,9 @@ impl InvertedResidual {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let hidden = match &self.expand {
-            Some(expand) => expand.forward(x.clone()),
-            None => x.clone(),
-        };
-        let y = self.project.forward(self.depthwise.forward(hidden));
-        if self.is_residual { x + y } else { y }
+        let mut layers: Vec<&ConvBnAct> = self.expand.iter().collect();
+        layers.extend([&self.depthwise, &self.project]);
+        chain(x, &layers, self.is_residual)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+use super::layer::{Activation, ConvBnAct, ConvBnActConfig, chain};
 
 /// Depthwise-separable layers before the prediction.
 const BLOCKS: usize = 2;
@@ -56,7 +56,8 @@ impl Head {
     /// The box of a cell is `(cx, cy, ln w, ln h)` in cells, its centre relative to
     /// the cell's.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        let separable = |x, block: &[ConvBnAct]| chain(x, &[&block[0], &block[1]], false);
+        let x = self.blocks.chunks_exact(2).fold(x, separable);
         let [images, rows, columns, channels] = x.dims();
         let flat = x.reshape([images * rows * columns, channels]);
         flat.matmul(self.weight.val()) + self.bias.val().unsqueeze_dim::<2>(0)

@@ -1,4 +1,5 @@
-//! Convolution, batch normalisation and activation as one layer, in NHWC.
+//! Convolution, batch normalisation and activation as one layer, in NHWC, and chains of
+//! such layers.
 //!
 //! The detector is built of nothing else. Activations are `[images, height, width,
 //! channels]` from the first layer to the last, because then a pointwise convolution
@@ -9,7 +10,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::ops::{self, FusedOptions, is_flex};
+use super::ops::{self, ChainOptions, LayerOptions, LayerTensors, is_flex};
 
 /// What follows the normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,30 +179,19 @@ impl ConvBnAct {
     /// On an autodiff device it normalises with the batch's statistics and updates the
     /// running ones; elsewhere, and where frozen, it uses the running statistics.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let device = x.device();
-        let trains = device.is_autodiff() && self.training.is_enabled();
-        if !is_flex(&device) {
-            return self.forward_by_primitives(x, trains);
+        chain(x, &[self], false)
+    }
+
+    fn trains_on(&self, device: &Device) -> bool {
+        device.is_autodiff() && self.training.is_enabled()
+    }
+
+    fn tensors(&self) -> LayerTensors {
+        LayerTensors {
+            weight: self.weight.val(),
+            learnt: [self.gamma.val(), self.beta.val()],
+            running: [self.running_mean.value(), self.running_var.value()],
         }
-        let options = FusedOptions {
-            stride: self.stride,
-            depthwise: self.depthwise,
-            bounds: self.activation.bounds(),
-            epsilon: self.epsilon,
-            batch_statistics: trains,
-        };
-        let (y, mean, var) = ops::conv_bn_act(
-            x,
-            self.weight.val(),
-            (self.gamma.val(), self.beta.val()),
-            (self.running_mean.value(), self.running_var.value()),
-            options,
-        );
-        if trains {
-            let rows = y.dims()[..3].iter().product();
-            self.update_running(mean, var, rows);
-        }
-        y
     }
 
     /// The same layer from burn's own operations: for other backends, and what the tests
@@ -258,6 +248,40 @@ impl ConvBnAct {
             state.update(new.detach());
         }
     }
+}
+
+/// One to three layers, each on the output of the one before, and the input added at the
+/// end where `adds_input`: the same as calling them in turn, without writing down what
+/// only the next one reads.
+pub fn chain(x: Tensor<4>, layers: &[&ConvBnAct], adds_input: bool) -> Tensor<4> {
+    let device = x.device();
+    if !is_flex(&device) {
+        let y = layers.iter().fold(x.clone(), |x, layer| {
+            layer.forward_by_primitives(x, layer.trains_on(&device))
+        });
+        return if adds_input { x + y } else { y };
+    }
+    let options = layers.iter().map(|layer| LayerOptions {
+        stride: layer.stride,
+        depthwise: layer.depthwise,
+        bounds: layer.activation.bounds(),
+        epsilon: layer.epsilon,
+        batch_statistics: layer.trains_on(&device),
+        momentum: layer.momentum,
+    });
+    let options = ChainOptions {
+        layers: options.collect(),
+        adds_input,
+    };
+    let tensors = layers.iter().map(|layer| layer.tensors()).collect();
+    let (y, running) = ops::chain(x, tensors, options);
+    for (layer, [mean, var]) in layers.iter().zip(running) {
+        if layer.trains_on(&device) {
+            layer.running_mean.update(mean);
+            layer.running_var.update(var);
+        }
+    }
+    y
 }
 
 #[cfg(test)]
@@ -431,6 +455,61 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_equals_its_layers_in_turn() {
+        let device = Device::flex().autodiff();
+        let mut noise = Noise::new(12);
+        for (stride, frozen) in [(1, None), (2, None), (1, Some(0)), (2, Some(1))] {
+            let configs = [
+                ConvBnActConfig::dense(5, 12, 1, Activation::Relu6),
+                ConvBnActConfig::depthwise(12, Activation::Relu6).with_stride(stride),
+                ConvBnActConfig::dense(12, 5, 1, Activation::None),
+            ];
+            let layers: Vec<ConvBnAct> = (0..3)
+                .map(|index| {
+                    let mut layer = trained(&configs[index], &mut noise, &device);
+                    layer.training = Param::from_bool(frozen != Some(index));
+                    layer
+                })
+                .collect();
+            // `clone` shares the running statistics, so they start afresh.
+            let state = |state: &RunningState<Tensor<1>>| RunningState::new(state.value());
+            let alone: Vec<ConvBnAct> = layers
+                .iter()
+                .map(|layer| ConvBnAct {
+                    running_mean: state(&layer.running_mean),
+                    running_var: state(&layer.running_var),
+                    ..layer.clone()
+                })
+                .collect();
+            let x = noise.normal([3, 9, 7, 5], (0.3, 1.0), &device);
+            let adds_input = stride == 1;
+            let joined = |x: Tensor<4>| chain(x, &layers.iter().collect::<Vec<_>>(), adds_input);
+            let in_turn = |x: Tensor<4>| {
+                let y = alone.iter().fold(x.clone(), |x, layer| layer.forward(x));
+                if adds_input { x + y } else { y }
+            };
+            let [rows, columns] = [9usize, 7].map(|side| side.div_ceil(stride));
+            let upstream = noise.normal([3, rows, columns, 5], (0.0, 1.0), &device);
+            for index in 0..3 {
+                let got = everything(&layers[index], &x, &upstream, joined);
+                let expected = everything(&alone[index], &x, &upstream, in_turn);
+                assert_close(got, expected, &format!("{stride} {frozen:?} layer {index}"));
+            }
+            let inner = |layer: &ConvBnAct| layer.clone().valid();
+            let plain: Vec<ConvBnAct> = layers.iter().map(inner).collect();
+            let x = x.without_autodiff();
+            let expected = plain.iter().fold(x.clone(), |x, layer| layer.forward(x));
+            let expected = if adds_input {
+                expected + x.clone()
+            } else {
+                expected
+            };
+            let plain: Vec<&ConvBnAct> = plain.iter().collect();
+            assert!(gap(chain(x, &plain, adds_input), expected) < 1e-6);
+        }
+    }
+
+    #[test]
     fn relu6_passes_gradients_only_between_its_bounds() {
         // The scale spreads the activations past both bounds. Positions whose argument
         // lies within rounding of a bound are excused.
@@ -547,6 +626,43 @@ mod tests {
                     }
                 }
                 bits
+            })
+        };
+        let one = run(1);
+        for threads in [1, 2, 4] {
+            assert!(run(threads) == one, "{threads} threads give other bits");
+        }
+    }
+
+    #[test]
+    fn bits_of_a_chain_do_not_depend_on_the_number_of_threads() {
+        let device = Device::flex().autodiff();
+        let mut noise = Noise::new(14);
+        let layers = [
+            ConvBnActConfig::dense(5, 30, 1, Activation::Relu6),
+            ConvBnActConfig::depthwise(30, Activation::Relu6),
+            ConvBnActConfig::dense(30, 5, 1, Activation::None),
+        ]
+        .map(|config| trained(&config, &mut noise, &device));
+        let x = noise.normal([5, 33, 17, 5], (0.3, 1.0), &device);
+        let upstream = noise.normal([5, 33, 17, 5], (0.0, 1.0), &device);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                let x = x.clone().detach().require_grad();
+                let y = chain(x.clone(), &layers.each_ref(), true);
+                let grads = (y.clone() * upstream.clone()).sum().backward();
+                let mut all = vec![y.without_autodiff().into_data()];
+                all.push(x.grad(&grads).unwrap().into_data());
+                for layer in &layers {
+                    all.push(layer.weight.val().grad(&grads).unwrap().into_data());
+                    all.push(layer.gamma.val().grad(&grads).unwrap().into_data());
+                    all.push(layer.beta.val().grad(&grads).unwrap().into_data());
+                }
+                all.iter()
+                    .flat_map(|data| data.try_to_vec::<f32>().unwrap())
+                    .map(f32::to_bits)
+                    .collect::<Vec<u32>>()
             })
         };
         let one = run(1);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::depthwise::{self, Line};
 use super::matmul::{Matrix, matmul};
+use super::source::Reader;
 use super::tasks::Blank;
 
 /// Sizes of a convolution with a square kernel of side 1 or 3, padded by half of it.
@@ -83,7 +84,7 @@ impl ConvShape {
 
     /// The line of an image that row `tap_row` of the filter sees from output line `row`;
     /// `None` in the padding.
-    fn input_row(&self, row: usize, tap_row: usize) -> Option<usize> {
+    pub fn input_row(&self, row: usize, tap_row: usize) -> Option<usize> {
         (row * self.stride + tap_row)
             .checked_sub(self.kernel / 2)
             .filter(|row| *row < self.height)
@@ -117,89 +118,69 @@ impl ConvShape {
     }
 
     /// Convolves `lines` (numbered through the batch) of the output into `out`.
-    /// `columns` is scratch.
     pub fn forward(
         &self,
-        x: &[f32],
+        reader: &mut Reader,
         filter: &[f32],
         lines: Range<usize>,
         out: &mut [f32],
-        columns: &mut Vec<f32>,
     ) {
         if self.depthwise {
-            let zeros = vec![0.0; self.in_line_len()];
             for (line, out) in lines.zip(out.chunks_exact_mut(self.line_len())) {
-                let input = self.depthwise_input(x, line, &zeros);
+                let input = reader.rows(line);
                 depthwise::forward_line(self.depthwise_line(), input, filter, out);
             }
             return;
         }
         let filter = Matrix::new(filter, self.out_channels, self.window()).transposed();
         let rows = lines.len() * self.out_width();
-        let windows = self.windows(x, lines, columns);
-        matmul(
-            out,
-            Matrix::new(windows, rows, self.window()),
-            filter,
-            false,
-        );
+        let windows = Matrix::new(reader.windows(lines), rows, self.window());
+        matmul(out, windows, filter, false);
     }
 
-    /// Adds to the filter's gradient, and writes to `dx` (all of the images' input, zero
-    /// before, or empty where it is not wanted), what `lines` give whose output gradient
-    /// is `gradient`. Not for depthwise layers.
-    pub fn backward_dense(
+    /// Adds to the filter's gradient what `lines` give whose output gradient is
+    /// `gradient`. Not for depthwise layers.
+    pub fn filter_gradient(
         &self,
-        x: &[f32],
-        filter: &[f32],
+        reader: &mut Reader,
         lines: Range<usize>,
         gradient: &[f32],
-        sinks: Sinks,
+        filter_gradient: &mut [f32],
+    ) {
+        let rows = lines.len() * self.out_width();
+        let upstream = Matrix::new(gradient, rows, self.out_channels);
+        let windows = Matrix::new(reader.windows(lines), rows, self.window());
+        matmul(filter_gradient, upstream.transposed(), windows, true);
+    }
+
+    /// Adds to `dx` what `lines` give whose output gradient is `gradient`. `dx` starts
+    /// with the input of output line `first_line`, for other than pointwise layers the
+    /// first line of its image; a pointwise layer writes over it. `columns` is scratch.
+    /// Not for depthwise layers.
+    pub fn input_gradient(
+        &self,
+        filter: &[f32],
+        (lines, first_line): (Range<usize>, usize),
+        gradient: &[f32],
+        dx: &mut [f32],
         columns: &mut Vec<f32>,
     ) {
         let rows = lines.len() * self.out_width();
         let upstream = Matrix::new(gradient, rows, self.out_channels);
-        if !sinks.filter.is_empty() {
-            let windows = self.windows(x, lines.clone(), columns);
-            let windows = Matrix::new(windows, rows, self.window());
-            matmul(sinks.filter, upstream.transposed(), windows, true);
-        }
-        if sinks.dx.is_empty() {
-            return;
-        }
         let filter = Matrix::new(filter, self.out_channels, self.window());
         if self.is_pointwise() {
-            let start = (lines.start - sinks.first_line) * self.in_line_len();
+            let start = (lines.start - first_line) * self.in_line_len();
             let end = start + lines.len() * self.in_line_len();
-            matmul(&mut sinks.dx[start..end], upstream, filter, false);
+            matmul(&mut dx[start..end], upstream, filter, false);
         } else {
             columns.resize(rows * self.window(), 0.0);
             matmul(columns, upstream, filter, false);
-            self.scatter(columns, lines, sinks.first_line, sinks.dx);
+            self.scatter(columns, lines, first_line, dx);
         }
     }
 
-    /// The windows of `lines`, one a row: the input itself for a pointwise layer.
-    fn windows<'a>(
-        &self,
-        x: &'a [f32],
-        lines: Range<usize>,
-        columns: &'a mut Vec<f32>,
-    ) -> &'a [f32] {
-        if self.is_pointwise() {
-            return &x[lines.start * self.in_line_len()..lines.end * self.in_line_len()];
-        }
-        columns.clear();
-        columns.resize(lines.len() * self.out_width() * self.window(), 0.0);
-        for (line, columns) in lines.zip(columns.chunks_mut(self.out_width() * self.window())) {
-            self.for_runs(line, |to, from, len| {
-                columns[to..to + len].copy_from_slice(&x[from..from + len]);
-            });
-        }
-        columns
-    }
-
-    /// Adds the windows of `lines` to the input's gradient; the inverse of `windows`.
+    /// Adds the windows of `lines` to the input's gradient; the inverse of
+    /// [`Reader::windows`].
     /// `dx` starts with the image of output line `first_line`.
     fn scatter(&self, columns: &[f32], lines: Range<usize>, first_line: usize, dx: &mut [f32]) {
         let start = first_line / self.out_height() * self.in_image_len();
@@ -216,7 +197,7 @@ impl ConvShape {
     /// Calls `visit(offset in the windows of the line, offset in the input, length)` for
     /// each row of the filter at each position of an output line, as far as it lies in the
     /// image: neighbouring taps of a row are neighbours in the input too.
-    fn for_runs(&self, line: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    pub fn for_runs(&self, line: usize, mut visit: impl FnMut(usize, usize, usize)) {
         let (image, row) = (line / self.out_height(), line % self.out_height());
         let margin = self.kernel / 2;
         for tap_row in 0..self.kernel {
@@ -241,30 +222,22 @@ impl ConvShape {
         }
     }
 
-    fn depthwise_input<'a>(&self, x: &'a [f32], line: usize, zeros: &'a [f32]) -> [&'a [f32]; 3] {
-        let (image, row) = (line / self.out_height(), line % self.out_height());
-        let image = &x[image * self.in_image_len()..][..self.in_image_len()];
-        std::array::from_fn(|tap_row| match self.input_row(row, tap_row) {
-            Some(row) => &image[row * self.in_line_len()..][..self.in_line_len()],
-            None => zeros,
-        })
-    }
-
     /// Gradients of one image of a depthwise layer. `gradient_line` writes the output's
     /// gradient of a line (numbered through the batch) and is called once a line, from
-    /// the top. `dx` is where the image's input gradient goes, if it is wanted.
+    /// the top. The input's gradient is taken from `dx`, if it is wanted, a line at a
+    /// time; `finish` gets each, with its number through the batch, while it is fresh.
     pub fn backward_depthwise(
         &self,
-        x: &[f32],
+        reader: &mut Reader,
         filter: &[f32],
         image: usize,
         mut gradient_line: impl FnMut(usize, &mut [f32]),
         filter_gradient: &mut [f32],
-        mut dx: Option<&mut Blank>,
+        mut dx: Option<(&mut Blank, impl FnMut(usize, &mut [f32]))>,
     ) {
         let (height, out_height, len) = (self.height, self.out_height(), self.line_len());
         let line = self.depthwise_line();
-        let zeros = vec![0.0; self.in_line_len().max(len)];
+        let zeros = vec![0.0; len];
         let mut flipped = filter.to_vec();
         for (to, from) in flipped
             .chunks_exact_mut(self.out_channels)
@@ -282,22 +255,22 @@ impl ConvShape {
                 let gradient = &mut ring[done % 3 * len..][..len];
                 gradient_line(number, gradient);
                 if !filter_gradient.is_empty() {
-                    let input = self.depthwise_input(x, number, &zeros[..self.in_line_len()]);
+                    let input = reader.rows(number);
                     depthwise::filter_gradient_line(line, input, gradient, filter_gradient);
                 }
                 done += 1;
             }
-            let Some(dx) = &mut dx else {
+            let Some((blank, finish)) = &mut dx else {
                 continue;
             };
-            let out = dx.take(self.in_line_len());
+            let out = blank.take(self.in_line_len());
             let gradient = |row: usize| &ring[row % 3 * len..][..len];
             if self.stride == 1 {
-                let above = row.checked_sub(1).map_or(&zeros[..len], gradient);
+                let above = row.checked_sub(1).map_or(&zeros[..], gradient);
                 let below = if row + 1 < out_height {
                     gradient(row + 1)
                 } else {
-                    &zeros[..len]
+                    &zeros
                 };
                 let upstream = [above, gradient(row), below];
                 depthwise::forward_line(line, upstream, &flipped, out);
@@ -313,19 +286,9 @@ impl ConvShape {
                 }
                 depthwise::input_gradient_line_stride_2(line, &upstream, filter, out);
             }
+            finish(image * height + row, out);
         }
     }
-}
-
-/// Where the gradients of a dense layer go; an empty slice is not wanted.
-pub struct Sinks<'a> {
-    /// The filter's gradient, in the kernels' layout.
-    pub filter: &'a mut [f32],
-    /// The input's gradient, from the input of output line `first_line` on.
-    pub dx: &'a mut [f32],
-    /// The output line, the first of its image except for pointwise layers, at which
-    /// `dx` starts.
-    pub first_line: usize,
 }
 
 fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {

@@ -1,5 +1,11 @@
-//! Convolution, batch normalisation and activation in two passes, and their gradients in
-//! two more.
+//! Chains of layers, each convolution, batch normalisation and activation, and their
+//! gradients.
+//!
+//! Of each layer only the convolution's output is written to memory, and kept for the
+//! backward pass; the next layer normalises and activates it as it reads ([`super::source`]).
+//! On the way back the gradient of a layer's activations is written once, its sums a
+//! channel are taken while it is fresh, and the next layer maps it through normalisation
+//! and activation as it reads.
 //!
 //! Results have the same bits on any number of threads: see [`super::tasks`]. Within a
 //! task, blocks are small enough to stay in the cache between the product and what is
@@ -7,23 +13,34 @@
 
 use std::ops::Range;
 
-use super::convolution::{ConvShape, Sinks};
-use super::normalise::{Affine, GradientMap, GradientSums, Moments, tile};
+use super::convolution::ConvShape;
+use super::normalise::{Affine, GradientMap, GradientSummation, GradientSums, Moments, add, tile};
+use super::source::{Reader, Source};
 use super::tasks::{self, Blank};
 
 /// Numbers of the output in a block: 128 KiB.
 const BLOCK: usize = 32 * 1024;
 
-/// What a layer is besides its sizes.
-#[derive(Debug, Clone, Copy)]
-pub struct Normalisation {
+/// A layer of a chain. Its input has the sizes of the output of the one before.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    /// Sizes.
+    pub shape: ConvShape,
+    /// In PyTorch's layout.
+    pub weight: &'a [f32],
+    /// Scale of the normalised channels.
+    pub gamma: &'a [f32],
+    /// Shift of the normalised channels.
+    pub beta: &'a [f32],
+    /// Running mean and variance, to normalise with in place of the batch's.
+    pub running: Option<(&'a [f32], &'a [f32])>,
     /// Added to the variance.
     pub epsilon: f64,
     /// Lower and upper bound of the activation, infinite where it has none.
     pub bounds: (f32, f32),
 }
 
-/// Scale, shift and statistics of each channel.
+/// Scale, shift and statistics of each channel of a layer.
 #[derive(Debug, Clone)]
 pub struct Channels {
     /// Mean of the convolution's output.
@@ -32,62 +49,75 @@ pub struct Channels {
     pub variance: Vec<f32>,
     gamma: Vec<f32>,
     inverse_deviation: Vec<f32>,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    tiled_mean: Vec<f32>,
+    affine: Affine,
 }
 
 impl Channels {
-    /// Joins learnt scale and shift with statistics.
-    pub fn new(
-        gamma: &[f32],
-        beta: &[f32],
-        mean: Vec<f32>,
-        variance: Vec<f32>,
-        epsilon: f64,
-    ) -> Self {
+    /// Joins what a layer has learnt with statistics.
+    fn new(layer: &Layer, mean: Vec<f32>, variance: Vec<f32>) -> Self {
         let inverse_deviation: Vec<f32> = variance
             .iter()
-            .map(|variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32)
+            .map(|variance| (1.0 / (f64::from(*variance) + layer.epsilon).sqrt()) as f32)
             .collect();
-        let scale: Vec<f32> = gamma
+        let scale: Vec<f32> = layer
+            .gamma
             .iter()
             .zip(&inverse_deviation)
             .map(|(gamma, inverse)| gamma * inverse)
             .collect();
-        let shift = (0..scale.len())
-            .map(|c| (f64::from(beta[c]) - f64::from(mean[c]) * f64::from(scale[c])) as f32)
+        let shift: Vec<f32> = (0..scale.len())
+            .map(|c| {
+                let moved = f64::from(mean[c]) * f64::from(scale[c]);
+                (f64::from(layer.beta[c]) - moved) as f32
+            })
             .collect();
         Channels {
+            tiled_mean: tile(&mean),
+            affine: Affine::new(&scale, &shift, layer.bounds),
             mean,
             variance,
-            gamma: gamma.to_vec(),
+            gamma: layer.gamma.to_vec(),
             inverse_deviation,
-            scale,
-            shift,
         }
     }
 
-    fn affine(&self, bounds: (f32, f32)) -> Affine {
-        Affine::new(&self.scale, &self.shift, bounds)
+    fn summation(&self) -> GradientSummation<'_> {
+        GradientSummation::new(&self.affine, &self.tiled_mean, self.mean.len())
+    }
+
+    /// The map from the gradient of the activations to that of the convolution's output,
+    /// of which each channel has `count` numbers. The formulas are those of Ioffe and
+    /// Szegedy 2015, section 3, with the sums of a channel taken first.
+    fn gradient_map(&self, sums: &GradientSums, count: usize, is_batch: bool) -> GradientMap<'_> {
+        let through = if is_batch { 1.0 / count as f64 } else { 0.0 };
+        let inverse = |c: usize| f64::from(self.inverse_deviation[c]);
+        let scale = |c: usize| f64::from(self.gamma[c]) * inverse(c);
+        let range = 0..self.mean.len();
+        let slope: Vec<f32> = range
+            .clone()
+            .map(|c| (-through * scale(c) * inverse(c).powi(2) * sums.product[c]) as f32)
+            .collect();
+        let offset: Vec<f32> = range
+            .map(|c| (-through * scale(c) * sums.gradient[c]) as f32)
+            .collect();
+        GradientMap::new(&self.affine, &self.tiled_mean, &slope, &offset)
     }
 }
 
-/// Where the statistics come from in a forward pass.
-pub enum Statistics<'a> {
-    /// From the batch itself.
-    Batch,
-    /// Given: running mean and variance.
-    Given(&'a [f32], &'a [f32]),
-}
-
-/// A forward pass in training.
-pub struct Forward {
-    /// The activations.
-    pub y: Vec<f32>,
-    /// The convolution's output, for the backward pass.
-    pub conv: Vec<f32>,
+/// What a layer keeps for the backward pass.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The convolution's output.
+    conv: Vec<f32>,
     /// Statistics and what derives from them.
     pub channels: Channels,
+}
+
+impl Kept {
+    fn activations(&self) -> Source<'_> {
+        Source::activated(&self.conv, &self.channels.affine)
+    }
 }
 
 /// Cuts `lines` into blocks of about [`BLOCK`] numbers of the output.
@@ -99,110 +129,114 @@ fn blocks(shape: &ConvShape, lines: Range<usize>) -> impl Iterator<Item = Range<
         .map(move |start| start..(start + step).min(end))
 }
 
-/// Convolves, and hands each block to `each` while it is in the cache.
-fn convolve<R: Send>(
-    shape: &ConvShape,
-    x: &[f32],
-    weight: &[f32],
-    each: impl Fn(&mut R, &mut [f32]) + Sync,
-    start: impl Fn() -> R + Sync,
-) -> (Vec<f32>, Vec<R>) {
-    let filter = shape.filter_from_torch(weight);
-    let len = shape.line_len();
-    tasks::make(shape.lines(), len, |lines, blank| {
-        let mut result = start();
-        let mut columns = Vec::new();
-        for block in blocks(shape, lines) {
-            let out = blank.take(block.len() * len);
-            shape.forward(x, &filter, block, out, &mut columns);
-            each(&mut result, out);
-        }
-        result
-    })
+/// The numbers of `lines` of the output.
+fn numbers(shape: &ConvShape, lines: &Range<usize>) -> Range<usize> {
+    lines.start * shape.line_len()..lines.end * shape.line_len()
 }
 
-/// The activations alone, with given statistics.
-pub fn infer(
-    shape: &ConvShape,
-    x: &[f32],
-    weight: &[f32],
-    channels: &Channels,
-    bounds: (f32, f32),
-) -> Vec<f32> {
-    let affine = channels.affine(bounds);
-    let each = |(): &mut (), block: &mut [f32]| affine.apply_in_place(block);
-    convolve(shape, x, weight, each, || ()).0
-}
-
-/// The forward pass that a backward pass follows. `x` is `[images, height, width, in]`,
-/// `weight` in PyTorch's layout.
-pub fn forward(
-    shape: &ConvShape,
-    x: &[f32],
-    weight: &[f32],
-    (gamma, beta): (&[f32], &[f32]),
-    statistics: Statistics,
-    normalisation: Normalisation,
-) -> Forward {
-    let count = shape.out_channels;
-    let (conv, (mean, variance)): (Vec<f32>, (Vec<f32>, Vec<f32>)) = match statistics {
-        Statistics::Batch => {
-            let each = |moments: &mut Moments, block: &mut [f32]| {
-                moments.merge(&Moments::of_block(block, count));
-            };
-            let (conv, parts) = convolve(shape, x, weight, each, || Moments::empty(count));
-            let mut moments = Moments::empty(count);
-            for part in &parts {
-                moments.merge(part);
+impl Layer<'_> {
+    /// Convolves, and hands each block, with its range of the output, to `each` while it
+    /// is in the cache.
+    fn convolve<R: Send>(
+        &self,
+        source: Source,
+        start: impl Fn() -> R + Sync,
+        each: impl Fn(&mut R, Range<usize>, &mut [f32]) + Sync,
+    ) -> (Vec<f32>, Vec<R>) {
+        let shape = &self.shape;
+        let filter = shape.filter_from_torch(self.weight);
+        tasks::make(shape.lines(), shape.line_len(), |lines, blank| {
+            let mut result = start();
+            let mut reader = Reader::new(*shape, source);
+            for block in blocks(shape, lines) {
+                let range = numbers(shape, &block);
+                let out = blank.take(range.len());
+                shape.forward(&mut reader, &filter, block, out);
+                each(&mut result, range, out);
             }
-            let mean = moments.mean.iter().map(|mean| *mean as f32).collect();
-            let variance = moments.variance().iter().map(|v| *v as f32).collect();
-            (conv, (mean, variance))
+            result
+        })
+    }
+
+    fn forward(&self, source: Source) -> Kept {
+        if let Some((mean, variance)) = self.running {
+            let (conv, _) = self.convolve(source, || (), |(), _, _| ());
+            let channels = Channels::new(self, mean.to_vec(), variance.to_vec());
+            return Kept { conv, channels };
         }
-        Statistics::Given(mean, variance) => {
-            let (conv, _) = convolve(shape, x, weight, |(), _| (), || ());
-            (conv, (mean.to_vec(), variance.to_vec()))
+        let count = self.shape.out_channels;
+        let (conv, parts) = self.convolve(
+            source,
+            || Moments::empty(count),
+            |moments, _, block| moments.merge(&Moments::of_block(block, count)),
+        );
+        let mut moments = Moments::empty(count);
+        for part in &parts {
+            moments.merge(part);
         }
-    };
-    let channels = Channels::new(gamma, beta, mean, variance, normalisation.epsilon);
-    let affine = channels.affine(normalisation.bounds);
-    let len = shape.line_len();
-    let (y, _) = tasks::make(shape.lines(), len, |lines, blank| {
+        let mean = moments.mean.iter().map(|mean| *mean as f32).collect();
+        let variance = moments.variance().iter().map(|v| *v as f32).collect();
+        let channels = Channels::new(self, mean, variance);
+        Kept { conv, channels }
+    }
+}
+
+/// The activations of the last layer, plus `x` where `adds_input`, without what a backward
+/// pass needs. `x` is `[images, height, width, in]`.
+///
+/// # Panics
+/// If a layer has no running statistics.
+pub fn infer(layers: &[Layer], x: &[f32], adds_input: bool) -> Vec<f32> {
+    let mut y: Option<Vec<f32>> = None;
+    for (index, layer) in layers.iter().enumerate() {
+        let (mean, variance) = layer.running.expect("inference has running statistics");
+        let affine = Channels::new(layer, mean.to_vec(), variance.to_vec()).affine;
+        let adds_here = adds_input && index + 1 == layers.len();
+        let source = Source::plain(y.as_deref().unwrap_or(x));
+        let (out, _) = layer.convolve(
+            source,
+            || (),
+            |(), range, block| {
+                affine.apply_in_place(block);
+                if adds_here {
+                    add(block, &x[range]);
+                }
+            },
+        );
+        y = Some(out);
+    }
+    y.unwrap_or_else(|| x.to_vec())
+}
+
+/// The forward pass that a backward pass follows: the activations of the last layer, plus
+/// `x` where `adds_input`, and what is kept of each layer.
+///
+/// # Panics
+/// Without layers.
+pub fn forward(layers: &[Layer], x: &[f32], adds_input: bool) -> (Vec<f32>, Vec<Kept>) {
+    let mut kept: Vec<Kept> = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let source = kept.last().map_or(Source::plain(x), Kept::activations);
+        let own = layer.forward(source);
+        kept.push(own);
+    }
+    let (shape, last) = (&layers[layers.len() - 1].shape, &kept[layers.len() - 1]);
+    let (y, _) = tasks::make(shape.lines(), shape.line_len(), |lines, blank| {
         for block in blocks(shape, lines) {
-            let y = blank.take(block.len() * len);
-            affine.apply(&conv[block.start * len..block.end * len], y);
+            let range = numbers(shape, &block);
+            let y = blank.take(range.len());
+            last.channels.affine.apply(&last.conv[range.clone()], y);
+            if adds_input {
+                add(y, &x[range]);
+            }
         }
     });
-    Forward { y, conv, channels }
+    (y, kept)
 }
 
-/// What the backward pass starts from.
-pub struct Backward<'a> {
-    /// Sizes.
-    pub shape: &'a ConvShape,
-    /// The layer's input.
-    pub x: &'a [f32],
-    /// The weights in PyTorch's layout.
-    pub weight: &'a [f32],
-    /// The convolution's output.
-    pub conv: &'a [f32],
-    /// Of the forward pass.
-    pub channels: &'a Channels,
-    /// Bounds of the activation.
-    pub bounds: (f32, f32),
-    /// Whether the statistics were the batch's, so that gradients flow through them.
-    pub batch_statistics: bool,
-    /// Whether the gradient of `x` is wanted.
-    pub wants_input: bool,
-    /// Whether the gradient of `weight` is wanted.
-    pub wants_weight: bool,
-}
-
-/// Gradients of a layer; those that were not wanted are empty.
+/// Gradients of what a layer learns.
 pub struct LayerGradients {
-    /// Of the input.
-    pub x: Vec<f32>,
-    /// Of the weights, in PyTorch's layout.
+    /// Of the weights, in PyTorch's layout; empty where it was not wanted.
     pub weight: Vec<f32>,
     /// Of the scale.
     pub gamma: Vec<f32>,
@@ -210,158 +244,256 @@ pub struct LayerGradients {
     pub beta: Vec<f32>,
 }
 
+/// What the backward pass of a chain starts from.
+pub struct Backward<'a> {
+    /// The chain.
+    pub layers: &'a [Layer<'a>],
+    /// Its input.
+    pub x: &'a [f32],
+    /// Whether the input was added to the output.
+    pub adds_input: bool,
+    /// Whether the gradient of `x` is wanted.
+    pub wants_input: bool,
+    /// Whether the gradient of the weights is wanted, for each layer.
+    pub wants_weight: &'a [bool],
+}
+
 impl Backward<'_> {
-    /// All gradients from that of the activations. The formulas are those of Ioffe and
-    /// Szegedy 2015, section 3, with the sums of a channel taken first.
-    pub fn run(&self, upstream: &[f32]) -> LayerGradients {
-        let sums = self.sums(upstream);
-        let channels = self.channels;
-        let count = (self.conv.len() / self.shape.out_channels) as f64;
-        let through = if self.batch_statistics { 1.0 } else { 0.0 };
-        let inverse = |c: usize| f64::from(channels.inverse_deviation[c]);
-        let scale = |c: usize| f64::from(channels.gamma[c]) * inverse(c);
-        let range = 0..self.shape.out_channels;
-        let slope: Vec<f32> = range
-            .clone()
-            .map(|c| (-through * scale(c) * inverse(c).powi(2) * sums.product[c] / count) as f32)
-            .collect();
-        let offset: Vec<f32> = range
-            .clone()
-            .map(|c| (-through * scale(c) * sums.gradient[c] / count) as f32)
-            .collect();
-        let affine = channels.affine(self.bounds);
-        let map = GradientMap::new(affine, &channels.mean, &slope, &offset);
-        let (x, weight) = if self.wants_input || self.wants_weight {
-            self.convolution_gradients(upstream, &map)
-        } else {
-            (Vec::new(), Vec::new())
-        };
-        LayerGradients {
-            x,
-            weight,
-            gamma: range
-                .map(|c| (sums.product[c] * inverse(c)) as f32)
-                .collect(),
-            beta: sums.gradient.iter().map(|sum| *sum as f32).collect(),
+    /// The gradients of the input (empty where it was not wanted) and of each layer, from
+    /// that of the output. What a layer keeps is freed as soon as it is not needed.
+    ///
+    /// # Panics
+    /// Without layers.
+    pub fn run(&self, mut kept: Vec<Kept>, upstream: &[f32]) -> (Vec<f32>, Vec<LayerGradients>) {
+        let last = kept.len() - 1;
+        let mut sums = sums(&self.layers[last].shape, upstream, &kept[last]);
+        let mut gradient: Option<Vec<f32>> = None;
+        let mut layers = Vec::with_capacity(kept.len());
+        while let Some(own) = kept.pop() {
+            let index = kept.len();
+            let (layer, before) = (&self.layers[index], kept.last());
+            let channels = &own.channels;
+            let count = own.conv.len() / channels.mean.len();
+            let pass = LayerBackward {
+                layer,
+                own: &own,
+                map: channels.gradient_map(&sums, count, layer.running.is_none()),
+                upstream: gradient.as_deref().unwrap_or(upstream),
+                source: before.map_or(Source::plain(self.x), Kept::activations),
+                before,
+                added: (self.adds_input && index == 0).then_some(upstream),
+                wants_input: self.wants_input || index > 0,
+                wants_weight: self.wants_weight[index],
+            };
+            let (dx, weight, sums_before) = pass.run();
+            let inverse = channels.inverse_deviation.iter();
+            let products = sums.product.iter().zip(inverse);
+            layers.push(LayerGradients {
+                weight,
+                gamma: products
+                    .map(|(product, inverse)| (product * f64::from(*inverse)) as f32)
+                    .collect(),
+                beta: sums.gradient.iter().map(|sum| *sum as f32).collect(),
+            });
+            gradient = Some(dx);
+            sums = sums_before;
         }
+        layers.reverse();
+        (gradient.unwrap_or_default(), layers)
     }
+}
 
-    fn sums(&self, upstream: &[f32]) -> GradientSums {
-        let (shape, channels) = (self.shape, self.shape.out_channels);
-        let affine = self.channels.affine(self.bounds);
-        let mean = tile(&self.channels.mean);
-        let len = shape.line_len();
-        let parts = tasks::run(shape.lines(), |lines| {
-            let mut sums = GradientSums::empty(channels);
-            for block in blocks(shape, lines) {
-                let range = block.start * len..block.end * len;
-                let (upstream, conv) = (&upstream[range.clone()], &self.conv[range]);
-                let part = GradientSums::of_block(upstream, conv, &affine, &mean, channels);
-                sums.merge(&part);
-            }
-            sums
-        });
-        let mut sums = GradientSums::empty(channels);
-        for part in &parts {
-            sums.merge(part);
+fn sums(shape: &ConvShape, upstream: &[f32], kept: &Kept) -> GradientSums {
+    let parts = tasks::run(shape.lines(), |lines| {
+        let mut summation = kept.channels.summation();
+        for block in blocks(shape, lines) {
+            let range = numbers(shape, &block);
+            summation.add(&upstream[range.clone()], &kept.conv[range]);
         }
-        sums
-    }
+        summation.finish()
+    });
+    merged(parts, shape.out_channels)
+}
 
-    /// Gradients of input and weights.
-    fn convolution_gradients(&self, upstream: &[f32], map: &GradientMap) -> (Vec<f32>, Vec<f32>) {
-        let shape = self.shape;
-        let filter = shape.filter_from_torch(self.weight);
-        let filter_len = if self.wants_weight { filter.len() } else { 0 };
+fn merged(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
+    let mut sums = GradientSums::empty(channels);
+    for part in &parts {
+        sums.merge(part);
+    }
+    sums
+}
+
+/// The way back through one layer.
+struct LayerBackward<'a> {
+    layer: &'a Layer<'a>,
+    own: &'a Kept,
+    map: GradientMap<'a>,
+    /// The gradient of the layer's activations.
+    upstream: &'a [f32],
+    source: Source<'a>,
+    /// The layer before, whose activations the source is.
+    before: Option<&'a Kept>,
+    /// What reaches the input past the layers.
+    added: Option<&'a [f32]>,
+    wants_input: bool,
+    wants_weight: bool,
+}
+
+impl LayerBackward<'_> {
+    /// Gradients of input and weights, and the sums of the layer before.
+    fn run(&self) -> (Vec<f32>, Vec<f32>, GradientSums) {
+        let shape = &self.layer.shape;
+        if !self.wants_input && !self.wants_weight {
+            return (Vec::new(), Vec::new(), GradientSums::empty(0));
+        }
+        let filter = shape.filter_from_torch(self.layer.weight);
         // Lines of a pointwise layer are independent; in others they share the input, so
         // that a task takes whole images.
-        let (total, lines_each, in_len) = if shape.is_pointwise() {
-            (shape.lines(), 1, shape.in_line_len())
+        let (total, in_len) = if shape.is_pointwise() {
+            (shape.lines(), shape.in_line_len())
         } else {
-            (shape.images, shape.out_height(), shape.in_image_len())
+            (shape.images, shape.in_image_len())
         };
         let in_len = if self.wants_input { in_len } else { 0 };
         let (dx, parts) = tasks::make(total, in_len, |range, dx| {
-            let mut filter_gradient = vec![0.0; filter_len];
-            if shape.depthwise {
-                for image in range {
-                    self.depthwise_image(upstream, map, &filter, image, &mut filter_gradient, dx);
-                }
-            } else {
-                let lines = range.start * lines_each..range.end * lines_each;
-                self.dense_lines(upstream, map, &filter, lines, &mut filter_gradient, dx);
-            }
-            filter_gradient
-        });
-        let mut parts = parts.into_iter();
-        let mut total = parts.next().unwrap_or_default();
-        for part in parts {
-            for (sum, value) in total.iter_mut().zip(&part) {
-                *sum += value;
-            }
-        }
-        if !self.wants_weight {
-            return (dx, Vec::new());
-        }
-        (dx, shape.filter_to_torch(&total))
-    }
-
-    fn depthwise_image(
-        &self,
-        upstream: &[f32],
-        map: &GradientMap,
-        filter: &[f32],
-        image: usize,
-        filter_gradient: &mut [f32],
-        dx: &mut Blank,
-    ) {
-        let len = self.shape.line_len();
-        let dx = self.wants_input.then_some(dx);
-        let gradient_line = |line: usize, out: &mut [f32]| {
-            let range = line * len..(line + 1) * len;
-            map.apply(&upstream[range.clone()], &self.conv[range], out);
-        };
-        self.shape
-            .backward_depthwise(self.x, filter, image, gradient_line, filter_gradient, dx);
-    }
-
-    fn dense_lines(
-        &self,
-        upstream: &[f32],
-        map: &GradientMap,
-        filter: &[f32],
-        lines: Range<usize>,
-        filter_gradient: &mut [f32],
-        blank: &mut Blank,
-    ) {
-        let (len, is_pointwise) = (self.shape.line_len(), self.shape.is_pointwise());
-        let in_len = if self.wants_input {
-            self.shape.in_line_len()
-        } else {
-            0
-        };
-        // Where windows overlap, blocks add to each other's input.
-        let (mut dx, mut first_line) = (Default::default(), lines.start);
-        if !is_pointwise {
-            dx = blank.take(lines.len() / self.shape.out_height() * self.shape.height * in_len);
-        }
-        let (mut gradient, mut columns) = (Vec::new(), Vec::new());
-        for block in blocks(self.shape, lines) {
-            if is_pointwise {
-                first_line = block.start;
-                dx = blank.take(block.len() * in_len);
-            }
-            let range = block.start * len..block.end * len;
-            gradient.resize(range.len(), 0.0);
-            map.apply(&upstream[range.clone()], &self.conv[range], &mut gradient);
-            let sinks = Sinks {
-                filter: filter_gradient,
-                dx,
-                first_line,
+            let filter_len = if self.wants_weight { filter.len() } else { 0 };
+            let mut task = Task {
+                pass: self,
+                filter: &filter,
+                reader: Reader::new(*shape, self.source),
+                filter_gradient: vec![0.0; filter_len],
+                finish: Finish {
+                    before: self.before,
+                    sums: self.before.map(|before| before.channels.summation()),
+                    added: self.added,
+                },
             };
-            let (x, columns) = (self.x, &mut columns);
-            self.shape
-                .backward_dense(x, filter, block, &gradient, sinks, columns);
+            if shape.depthwise {
+                range.for_each(|image| task.depthwise_image(image, dx));
+            } else if shape.is_pointwise() {
+                task.pointwise_lines(range, dx);
+            } else {
+                task.dense_images(range, dx);
+            }
+            let sums = task.finish.sums.map(GradientSummation::finish);
+            (task.filter_gradient, sums)
+        });
+        let mut filter_gradient = vec![0.0; if self.wants_weight { filter.len() } else { 0 }];
+        let mut sums = Vec::with_capacity(parts.len());
+        for (part, own_sums) in parts {
+            add(&mut filter_gradient, &part);
+            sums.extend(own_sums);
+        }
+        let weight = if self.wants_weight {
+            shape.filter_to_torch(&filter_gradient)
+        } else {
+            Vec::new()
+        };
+        (dx, weight, merged(sums, shape.in_channels))
+    }
+}
+
+/// What happens to a part of the input's gradient while it is fresh.
+struct Finish<'a> {
+    before: Option<&'a Kept>,
+    sums: Option<GradientSummation<'a>>,
+    added: Option<&'a [f32]>,
+}
+
+impl Finish<'_> {
+    /// `dx` is the gradient of `range` of the input.
+    fn part(&mut self, range: Range<usize>, dx: &mut [f32]) {
+        if let Some((before, sums)) = self.before.zip(self.sums.as_mut()) {
+            sums.add(dx, &before.conv[range.clone()]);
+        }
+        if let Some(added) = self.added {
+            add(dx, &added[range]);
+        }
+    }
+}
+
+/// The work of a thread on the way back through a layer.
+struct Task<'a> {
+    pass: &'a LayerBackward<'a>,
+    filter: &'a [f32],
+    reader: Reader<'a>,
+    filter_gradient: Vec<f32>,
+    finish: Finish<'a>,
+}
+
+impl LayerBackward<'_> {
+    /// Writes the gradient of the convolution's output of `range`.
+    fn conv_gradient(&self, range: Range<usize>, out: &mut [f32]) {
+        let upstream = &self.upstream[range.clone()];
+        self.map.apply(upstream, &self.own.conv[range], out);
+    }
+}
+
+impl Task<'_> {
+    fn depthwise_image(&mut self, image: usize, blank: &mut Blank) {
+        let (pass, shape) = (self.pass, &self.pass.layer.shape);
+        let finish = &mut self.finish;
+        let in_len = shape.in_line_len();
+        let finish_line =
+            |line: usize, dx: &mut [f32]| finish.part(line * in_len..(line + 1) * in_len, dx);
+        shape.backward_depthwise(
+            &mut self.reader,
+            self.filter,
+            image,
+            |line, out| pass.conv_gradient(numbers(shape, &(line..line + 1)), out),
+            &mut self.filter_gradient,
+            pass.wants_input.then_some((blank, finish_line)),
+        );
+    }
+
+    fn pointwise_lines(&mut self, lines: Range<usize>, blank: &mut Blank) {
+        let shape = self.pass.layer.shape;
+        let (mut gradient, mut columns) = (Vec::new(), Vec::new());
+        for block in blocks(&shape, lines) {
+            self.filter_gradient(&block, &mut gradient);
+            if self.pass.wants_input {
+                let in_len = shape.in_line_len();
+                let dx = blank.take(block.len() * in_len);
+                let lines = (block.clone(), block.start);
+                shape.input_gradient(self.filter, lines, &gradient, dx, &mut columns);
+                let range = block.start * in_len..block.end * in_len;
+                self.finish.part(range, dx);
+            }
+        }
+    }
+
+    /// For layers whose windows overlap: blocks add to each other's input.
+    fn dense_images(&mut self, images: Range<usize>, blank: &mut Blank) {
+        let shape = self.pass.layer.shape;
+        let in_len = shape.in_image_len();
+        let (mut gradient, mut columns) = (Vec::new(), Vec::new());
+        for image in images {
+            let lines = image * shape.out_height()..(image + 1) * shape.out_height();
+            let wanted = if self.pass.wants_input { in_len } else { 0 };
+            let dx = blank.take(wanted);
+            for block in blocks(&shape, lines.clone()) {
+                self.filter_gradient(&block, &mut gradient);
+                if self.pass.wants_input {
+                    let lines = (block, lines.start);
+                    shape.input_gradient(self.filter, lines, &gradient, dx, &mut columns);
+                }
+            }
+            if self.pass.wants_input {
+                self.finish.part(image * in_len..(image + 1) * in_len, dx);
+            }
+        }
+    }
+
+    /// Fills `gradient` with that of the convolution's output of `lines` and adds to the
+    /// filter's.
+    fn filter_gradient(&mut self, lines: &Range<usize>, gradient: &mut Vec<f32>) {
+        let (pass, shape) = (self.pass, &self.pass.layer.shape);
+        let range = numbers(shape, lines);
+        gradient.resize(range.len(), 0.0);
+        pass.conv_gradient(range, gradient);
+        if !self.filter_gradient.is_empty() {
+            let (reader, sum) = (&mut self.reader, &mut self.filter_gradient);
+            shape.filter_gradient(reader, lines.clone(), gradient, sum);
         }
     }
 }
@@ -379,30 +511,28 @@ mod tests {
             .collect()
     }
 
-    /// The layer as its definition says, in f64: the sum of activations times `upstream`.
-    fn reference(
-        shape: &ConvShape,
-        [x, weight, gamma, beta]: [&[f64]; 4],
-        upstream: &[f32],
-    ) -> f64 {
-        let (out_height, out_width) = (shape.out_height(), shape.out_width());
-        let inputs = if shape.depthwise {
+    fn inputs_per_filter(shape: &ConvShape) -> usize {
+        if shape.depthwise {
             1
         } else {
             shape.in_channels
-        };
+        }
+    }
+
+    /// The convolution as its definition says, in f64.
+    fn convolution(shape: &ConvShape, x: &[f64], weight: &[f64]) -> Vec<f64> {
+        let inputs = inputs_per_filter(shape);
+        let (pad, taps) = (shape.kernel / 2, shape.kernel * shape.kernel);
         let mut conv = Vec::new();
         for n in 0..shape.images {
-            for row in 0..out_height {
-                for column in 0..out_width {
+            for row in 0..shape.out_height() {
+                for column in 0..shape.out_width() {
                     for out in 0..shape.out_channels {
                         let mut sum = 0.0;
                         for input in 0..inputs {
-                            for tap in 0..shape.kernel * shape.kernel {
-                                let (dy, dx) = (tap / shape.kernel, tap % shape.kernel);
-                                let iy = row * shape.stride + dy;
-                                let ix = column * shape.stride + dx;
-                                let pad = shape.kernel / 2;
+                            for tap in 0..taps {
+                                let iy = row * shape.stride + tap / shape.kernel;
+                                let ix = column * shape.stride + tap % shape.kernel;
                                 if iy < pad || ix < pad {
                                     continue;
                                 }
@@ -412,7 +542,6 @@ mod tests {
                                 }
                                 let channel = if shape.depthwise { out } else { input };
                                 let at = (n * shape.height + iy) * shape.width + ix;
-                                let taps = shape.kernel * shape.kernel;
                                 sum += x[at * shape.in_channels + channel]
                                     * weight[(out * inputs + input) * taps + tap];
                             }
@@ -422,120 +551,164 @@ mod tests {
                 }
             }
         }
-        let channels = shape.out_channels;
+        conv
+    }
+
+    /// Normalised with the statistics of the batch, and at least 0.
+    fn activations(conv: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
+        let channels = gamma.len();
         let rows = (conv.len() / channels) as f64;
-        let mut total = 0.0;
+        let mut y = vec![0.0; conv.len()];
         for c in 0..channels {
             let own = || conv.iter().skip(c).step_by(channels);
             let mean = own().sum::<f64>() / rows;
             let variance = own().map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
             let inverse = 1.0 / (variance + EPSILON).sqrt();
-            for (v, up) in own().zip(upstream.iter().skip(c).step_by(channels)) {
-                let y = (v - mean) * inverse * gamma[c] + beta[c];
-                total += y.max(0.0) * f64::from(*up);
+            for (y, v) in y.iter_mut().skip(c).step_by(channels).zip(own()) {
+                *y = ((v - mean) * inverse * gamma[c] + beta[c]).max(0.0);
             }
         }
-        total
+        y
     }
 
-    fn check(shape: ConvShape) {
-        let inputs = if shape.depthwise {
-            1
-        } else {
-            shape.in_channels
-        };
-        let weights = shape.out_channels * inputs * shape.kernel * shape.kernel;
-        let x = noise(shape.images * shape.in_image_len(), 1);
-        let weight = noise(weights, 2);
-        let gamma: Vec<f32> = noise(shape.out_channels, 3)
-            .iter()
-            .map(|g| g + 1.5)
-            .collect();
-        let beta = noise(shape.out_channels, 4);
-        let upstream = noise(shape.lines() * shape.line_len(), 5);
-        let bounds = (0.0, f32::INFINITY);
-        let normalisation = Normalisation {
-            epsilon: EPSILON,
-            bounds,
-        };
-        let pass = forward(
-            &shape,
-            &x,
-            &weight,
-            (&gamma, &beta),
-            Statistics::Batch,
-            normalisation,
-        );
-        let backward = Backward {
-            shape: &shape,
-            x: &x,
-            weight: &weight,
-            conv: &pass.conv,
-            channels: &pass.channels,
-            bounds,
-            batch_statistics: true,
-            wants_input: true,
-            wants_weight: true,
-        };
-        let gradients = backward.run(&upstream);
-        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-        let arguments = [wide(&x), wide(&weight), wide(&gamma), wide(&beta)];
-        let value = |arguments: &[Vec<f64>; 4]| {
-            reference(&shape, arguments.each_ref().map(Vec::as_slice), &upstream)
-        };
-        let sum: f64 = pass
-            .y
-            .iter()
-            .zip(&upstream)
-            .map(|(y, u)| f64::from(y * u))
-            .sum();
-        assert!((sum - value(&arguments)).abs() < 1e-3, "{shape:?}: forward");
+    /// The sum of outputs times `upstream`. `arguments` are the input and then weight,
+    /// scale and shift of each layer.
+    fn reference(
+        shapes: &[ConvShape],
+        arguments: &[Vec<f64>],
+        upstream: &[f32],
+        adds_input: bool,
+    ) -> f64 {
+        let mut y = arguments[0].clone();
+        for (shape, own) in shapes.iter().zip(arguments[1..].chunks(3)) {
+            y = activations(&convolution(shape, &y, &own[0]), &own[1], &own[2]);
+        }
+        if adds_input {
+            y.iter_mut().zip(&arguments[0]).for_each(|(y, x)| *y += x);
+        }
+        y.iter()
+            .zip(upstream)
+            .map(|(y, up)| y * f64::from(*up))
+            .sum()
+    }
 
-        let got = [
-            gradients.x,
-            gradients.weight,
-            gradients.gamma,
-            gradients.beta,
-        ];
+    fn check(shapes: &[ConvShape], adds_input: bool) {
+        let (first, last) = (&shapes[0], &shapes[shapes.len() - 1]);
+        let mut arguments = vec![noise(first.images * first.in_image_len(), 1)];
+        for (index, shape) in shapes.iter().enumerate() {
+            let filter = inputs_per_filter(shape) * shape.kernel * shape.kernel;
+            let gamma = noise(shape.out_channels, 3 + 10 * index);
+            arguments.push(noise(shape.out_channels * filter, 2 + 10 * index));
+            arguments.push(gamma.iter().map(|gamma| gamma + 1.5).collect());
+            arguments.push(noise(shape.out_channels, 4 + 10 * index));
+        }
+        let upstream = noise(last.lines() * last.line_len(), 5);
+        let layers: Vec<Layer> = shapes
+            .iter()
+            .zip(arguments[1..].chunks(3))
+            .map(|(shape, own)| Layer {
+                shape: *shape,
+                weight: &own[0],
+                gamma: &own[1],
+                beta: &own[2],
+                running: None,
+                epsilon: EPSILON,
+                bounds: (0.0, f32::INFINITY),
+            })
+            .collect();
+        let (y, kept) = forward(&layers, &arguments[0], adds_input);
+        let backward = Backward {
+            layers: &layers,
+            x: &arguments[0],
+            adds_input,
+            wants_input: true,
+            wants_weight: &vec![true; layers.len()],
+        };
+        let (dx, gradients) = backward.run(kept, &upstream);
+        let mut got = vec![dx];
+        for layer in gradients {
+            got.extend([layer.weight, layer.gamma, layer.beta]);
+        }
+
+        let wide: Vec<Vec<f64>> = arguments
+            .iter()
+            .map(|values| values.iter().map(|v| f64::from(*v)).collect())
+            .collect();
+        let value = |arguments: &[Vec<f64>]| reference(shapes, arguments, &upstream, adds_input);
+        let products = y.iter().zip(&upstream);
+        let sum: f64 = products.map(|(y, u)| f64::from(*y) * f64::from(*u)).sum();
+        let wanted = value(&wide);
+        assert!(
+            (sum - wanted).abs() < 1e-3 * wanted.abs().max(1.0),
+            "{shapes:?}: forward {sum} for {wanted}"
+        );
         for (which, got) in got.iter().enumerate() {
-            assert_eq!(got.len(), arguments[which].len());
+            assert_eq!(got.len(), wide[which].len());
             let step = 1e-6;
             for i in (0..got.len()).step_by(1 + got.len() / 23) {
                 let at = |offset: f64| {
-                    let mut moved = arguments.clone();
+                    let mut moved = wide.clone();
                     moved[which][i] += offset;
                     value(&moved)
                 };
                 let slope = (at(step) - at(-step)) / (2.0 * step);
                 let gap = (slope - f64::from(got[i])).abs() / slope.abs().max(1.0);
-                assert!(gap < 1e-3, "{shape:?} {which} {i}: {slope} {}", got[i]);
+                assert!(gap < 1e-3, "{shapes:?} {which} {i}: {slope} {}", got[i]);
+            }
+        }
+    }
+
+    fn shape(
+        [images, height, width]: [usize; 3],
+        (in_channels, out_channels): (usize, usize),
+        (kernel, stride, depthwise): (usize, usize, bool),
+    ) -> ConvShape {
+        ConvShape {
+            images,
+            height,
+            width,
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            depthwise,
+        }
+    }
+
+    #[test]
+    fn gradients_of_a_layer_are_the_slopes_of_the_definition() {
+        for stride in [1, 2] {
+            for size in [[1, 5, 7], [3, 6, 4], [9, 3, 3]] {
+                for (channels, kernel, depthwise) in [
+                    ((1, 1), 1, false),
+                    ((5, 3), 1, false),
+                    ((3, 4), 3, false),
+                    ((1, 1), 3, true),
+                    ((11, 11), 3, true),
+                ] {
+                    check(&[shape(size, channels, (kernel, stride, depthwise))], false);
+                }
             }
         }
     }
 
     #[test]
-    fn gradients_are_the_slopes_of_the_definition() {
-        for stride in [1, 2] {
-            for (images, height, width) in [(1, 5, 7), (3, 6, 4), (9, 3, 3)] {
-                for (in_channels, out_channels, kernel, depthwise) in [
-                    (1, 1, 1, false),
-                    (5, 3, 1, false),
-                    (3, 4, 3, false),
-                    (1, 1, 3, true),
-                    (11, 11, 3, true),
-                ] {
-                    check(ConvShape {
-                        images,
-                        height,
-                        width,
-                        in_channels,
-                        out_channels,
-                        kernel,
-                        stride,
-                        depthwise,
-                    });
-                }
-            }
+    fn gradients_of_a_chain_are_the_slopes_of_the_definition() {
+        for size in [[1usize, 5, 7], [3, 6, 4], [9, 3, 3]] {
+            let [images, height, width] = size;
+            let halved = [images, height.div_ceil(2), width.div_ceil(2)];
+            let expand = shape(size, (3, 11), (1, 1, false));
+            let depthwise = |stride| shape(size, (11, 11), (3, stride, true));
+            let project = |size, out| shape(size, (11, out), (1, 1, false));
+            check(&[expand, depthwise(1), project(size, 3)], true);
+            check(&[expand, depthwise(1), project(size, 5)], false);
+            check(&[expand, depthwise(2), project(halved, 5)], false);
+            check(&[depthwise(2), project(halved, 4)], false);
+            // Windows of activations, and an input that is added to overlapping windows.
+            let window = shape(size, (11, 3), (3, 1, false));
+            check(&[expand, window], true);
+            check(&[shape(size, (3, 3), (3, 1, true))], true);
+            check(&[shape(size, (3, 3), (3, 1, false))], true);
         }
     }
 }

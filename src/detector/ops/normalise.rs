@@ -165,6 +165,15 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// Adds `addend` to `sum`, number by number.
+    pub fn add<A>(sum: &mut [f32], addend: &[f32]) {
+        for (sum, addend) in sum.iter_mut().zip(addend) {
+            *sum += addend;
+        }
+    }
+}
+
 /// Sums over rows, of each channel: the gradient behind the activation, and its product
 /// with the centred convolution.
 #[derive(Debug, Clone)]
@@ -184,23 +193,6 @@ impl GradientSums {
         }
     }
 
-    /// The sums of a block. `mean` is tiled.
-    pub fn of_block(
-        upstream: &[f32],
-        conv: &[f32],
-        affine: &Affine,
-        mean: &[f32],
-        channels: usize,
-    ) -> Self {
-        let mut sums = vec![0.0; mean.len()];
-        let mut products = vec![0.0; mean.len()];
-        gradient_sums(upstream, conv, affine, mean, &mut sums, &mut products);
-        GradientSums {
-            gradient: fold(&sums, channels),
-            product: fold(&products, channels),
-        }
-    }
-
     /// Adds the sums of another part.
     pub fn merge(&mut self, other: &GradientSums) {
         for (sum, value) in self.gradient.iter_mut().zip(&other.gradient) {
@@ -209,6 +201,62 @@ impl GradientSums {
         for (sum, value) in self.product.iter_mut().zip(&other.product) {
             *sum += value;
         }
+    }
+}
+
+/// Adds up [`GradientSums`] block by block.
+pub struct GradientSummation<'a> {
+    affine: &'a Affine,
+    /// Tiled.
+    mean: &'a [f32],
+    /// Of the numbers since the last fold, tiled.
+    sums: Vec<f32>,
+    products: Vec<f32>,
+    pending: usize,
+    total: GradientSums,
+}
+
+impl<'a> GradientSummation<'a> {
+    /// Numbers after which the 32-bit sums go into the 64-bit ones.
+    const FOLD: usize = 32 * 1024;
+
+    /// `mean` is tiled.
+    pub fn new(affine: &'a Affine, mean: &'a [f32], channels: usize) -> Self {
+        GradientSummation {
+            affine,
+            mean,
+            sums: vec![0.0; mean.len()],
+            products: vec![0.0; mean.len()],
+            pending: 0,
+            total: GradientSums::empty(channels),
+        }
+    }
+
+    /// Adds whole rows of channels.
+    pub fn add(&mut self, upstream: &[f32], conv: &[f32]) {
+        let (sums, products) = (&mut self.sums, &mut self.products);
+        gradient_sums(upstream, conv, self.affine, self.mean, sums, products);
+        self.pending += upstream.len();
+        if self.pending >= Self::FOLD {
+            self.fold();
+        }
+    }
+
+    fn fold(&mut self) {
+        let channels = self.total.gradient.len();
+        self.total.merge(&GradientSums {
+            gradient: fold(&self.sums, channels),
+            product: fold(&self.products, channels),
+        });
+        self.sums.fill(0.0);
+        self.products.fill(0.0);
+        self.pending = 0;
+    }
+
+    /// The sums of all that was added.
+    pub fn finish(mut self) -> GradientSums {
+        self.fold();
+        self.total
     }
 }
 
@@ -253,20 +301,20 @@ multiversion! {
 /// The gradient of the convolution's output from that of the activation's:
 /// `scale * gate(upstream) + slope * (conv - mean) + offset`, rows tiled.
 #[derive(Debug, Clone)]
-pub struct GradientMap {
-    /// The forward normalisation.
-    pub affine: Affine,
-    mean: Vec<f32>,
+pub struct GradientMap<'a> {
+    affine: &'a Affine,
+    mean: &'a [f32],
     slope: Vec<f32>,
     offset: Vec<f32>,
 }
 
-impl GradientMap {
-    /// `slope` and `offset` are zero where the statistics are constants.
-    pub fn new(affine: Affine, mean: &[f32], slope: &[f32], offset: &[f32]) -> Self {
+impl<'a> GradientMap<'a> {
+    /// `mean` is tiled; `slope` and `offset` are not, and are zero where the statistics are
+    /// constants.
+    pub fn new(affine: &'a Affine, mean: &'a [f32], slope: &[f32], offset: &[f32]) -> Self {
         GradientMap {
             affine,
-            mean: tile(mean),
+            mean,
             slope: tile(slope),
             offset: tile(offset),
         }
@@ -279,7 +327,7 @@ impl GradientMap {
 }
 
 multiversion! {
-    fn conv_gradient<A>(map: &GradientMap, upstream: &[f32], conv: &[f32], out: &mut [f32]) {
+    fn conv_gradient<A>(map: &GradientMap<'_>, upstream: &[f32], conv: &[f32], out: &mut [f32]) {
         let (low, high) = (map.affine.low, map.affine.high);
         let tile = map.mean.len();
         let blocks = upstream.chunks(tile).zip(conv.chunks(tile));
