@@ -1,6 +1,8 @@
-//! How fast this machine trains: the detector's own step with a batch already in memory.
+//! How fast this machine trains and predicts: the detector's own step and its forward pass
+//! with a batch already in memory.
 
 use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
 use super::assignment::Grid;
@@ -19,6 +21,8 @@ const CELLS_PER_OBJECT: usize = 17;
 /// Repeats a training step on one batch of noise.
 pub struct TrainingLoad {
     plan: TrainPlan,
+    /// The network as it was before the first step.
+    inference: Model,
     state: TrainState,
     batch: Batch,
 }
@@ -37,6 +41,7 @@ impl TrainingLoad {
         let plan = spec.into_plan("the command line".as_ref())?;
         let key = SeedKey::new(b"training load", seed);
         let model = Model::new(&plan, 1, [0.0; 2], key);
+        let inference = model.clone();
         let state = TrainState {
             step: 0,
             optimizer: optimizer(&plan.optimizer, &model),
@@ -45,7 +50,12 @@ impl TrainingLoad {
             log: Vec::new(),
         };
         let batch = noise(&plan, key);
-        Ok(TrainingLoad { plan, state, batch })
+        Ok(TrainingLoad {
+            plan,
+            inference,
+            state,
+            batch,
+        })
     }
 
     /// One step: forward, backward, optimiser, running average. Returns the loss.
@@ -57,6 +67,15 @@ impl TrainingLoad {
         self.batch.step = self.state.step;
         take_step(&self.plan, &mut self.state, &self.batch, &mut meter)?;
         Ok(meter.last())
+    }
+
+    /// The forward pass of a prediction, whose output is dropped.
+    pub fn predict(&self) {
+        let size = self.plan.training_size();
+        let shape = [self.plan.batch_size, size.height, size.width, 3];
+        let data = TensorData::new(self.batch.pixels.clone(), shape);
+        let images = Tensor::<4>::from_data(data, &Device::flex());
+        let _ = self.inference.forward(images);
     }
 }
 

@@ -17,6 +17,7 @@ const WARM_UP: u64 = 2;
 #[command(after_help = "Examples:
   admix bench train
   admix bench train --width-multiplier 1.0 --input 384x640 --batch 8
+  admix bench train --inference
   admix bench train --jobs 1 --json")]
 pub struct TrainArgs {
     /// Width of the network as a multiple of MobileNetV2's.
@@ -34,6 +35,9 @@ pub struct TrainArgs {
     /// Steps that are timed.
     #[arg(long, value_name = "N", default_value = "10")]
     iters: NonZeroUsize,
+    /// Time the forward pass of a prediction in place of a training step.
+    #[arg(long)]
+    inference: bool,
     /// Number of worker threads [default: all cores].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -78,17 +82,25 @@ fn measure(args: &TrainArgs) -> anyhow::Result<super::Rate> {
         ..TrainSpec::default()
     };
     let mut load = TrainingLoad::new(spec, args.seed)?;
+    let mut once = || -> anyhow::Result<()> {
+        if args.inference {
+            load.predict();
+        } else {
+            load.step()?;
+        }
+        Ok(())
+    };
     for _ in 0..WARM_UP {
-        load.step()?;
+        once()?;
     }
     let began = Instant::now();
     for _ in 0..args.iters.get() {
-        load.step()?;
+        once()?;
     }
     let wall_s = began.elapsed().as_secs_f64();
     let items = (batch * args.iters.get()) as u64;
     Ok(super::Rate {
-        name: "train".to_owned(),
+        name: if args.inference { "predict" } else { "train" }.to_owned(),
         items_per_s: items as f64 / wall_s,
         wall_s,
         items,
