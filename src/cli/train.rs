@@ -17,8 +17,11 @@ use crate::spec;
   admix train presets/train.yaml --set data=photos -o runs/baseline
   admix train presets/train.yaml --set data=photos --set steps=300 --seed 2 -o runs/short
   admix train presets/train.yaml --set data=photos --set class_agnostic=die -o runs/one-class
+  admix train presets/train.yaml --set data=photos --set start.weights=runs/synthetic \
+      --set start.backbone_rate=0.1 --set optimizer.adamw.learning_rate=0.002 -o runs/tuned
 
-The folder holds config.json, model.safetensors and train_log.jsonl. The same command
+The folder holds config.json, model.safetensors, train_log.jsonl and the same log for
+TensorBoard (tensorboard --logdir DIR). The same command
 again resumes an interrupted training, and does nothing where it is complete.")]
 pub struct TrainArgs {
     /// The training: see presets/train.yaml for every key.
@@ -57,11 +60,12 @@ pub(super) fn run(args: TrainArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
         println!(
-            "{}: {} steps in {:.1} s ({:.1} images/s), {} images drawn, {} of them real, final loss {:.4}",
+            "{}: {} steps in {:.1} s ({:.1} images/s; {:.1} % waiting for data), {} images drawn, {} of them real, final loss {:.4}",
             outcome.folder.display(),
             outcome.steps,
             outcome.train_s,
             images_per_s(&outcome, plan.batch_size),
+            100.0 * outcome.waited_s / outcome.train_s.max(1e-9),
             outcome.images_drawn,
             outcome.real_images_drawn,
             outcome.final_loss

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::layer::{Activation, ConvBnAct, ConvBnActConfig, chain};
+use super::onnx::{Graph, Value};
 
 /// Expansion, channels, blocks and stride of each stage at width 1.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -34,6 +35,18 @@ pub(super) fn scaled_channels(channels: usize, width_multiplier: f64) -> usize {
     } else {
         rounded
     }
+}
+
+/// The number, from 0 and through the whole backbone, of the first inverted residual of one
+/// of its parts; `None` for another name.
+pub(super) fn first_block(part: &str) -> Option<usize> {
+    let stages = match part {
+        "to_stride_8" => 0,
+        "to_stride_16" => STAGES_TO_STRIDE_8,
+        "to_stride_32" => STAGES_TO_STRIDE_16,
+        _ => return None,
+    };
+    Some(STAGES[..stages].iter().map(|stage| stage.2).sum())
 }
 
 /// An inverted residual with a linear bottleneck (section 3.3).
@@ -72,16 +85,28 @@ impl InvertedResidual {
         layers.extend([&self.depthwise, &self.project]);
         chain(x, &layers, self.is_residual)
     }
+
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let mut y = x.clone();
+        for layer in self.expand.iter().chain([&self.depthwise, &self.project]) {
+            y = layer.describe(graph, &y);
+        }
+        if self.is_residual {
+            graph.node("Add", &[x, &y], &[])
+        } else {
+            y
+        }
+    }
 }
 
 /// Features of an image at two or three strides.
-pub(super) struct Features {
+pub(super) struct Features<T = Tensor<4>> {
     /// `[N, H / 8, W / 8, C]`.
-    pub stride_8: Tensor<4>,
+    pub stride_8: T,
     /// `[N, H / 16, W / 16, C]`.
-    pub stride_16: Tensor<4>,
+    pub stride_16: T,
     /// `[N, H / 32, W / 32, C]`, where asked for.
-    pub stride_32: Option<Tensor<4>>,
+    pub stride_32: Option<T>,
 }
 
 /// MobileNetV2 up to stride 16, and to stride 32 where asked for.
@@ -144,6 +169,24 @@ impl Backbone {
         let stride_16 = run(stride_8.clone(), &self.to_stride_16);
         let stride_32 =
             (!self.to_stride_32.is_empty()).then(|| run(stride_16.clone(), &self.to_stride_32));
+        Features {
+            stride_8,
+            stride_16,
+            stride_32,
+        }
+    }
+
+    /// Adds the backbone to a graph, as [`Backbone::forward`] runs it, but in NCHW.
+    pub fn describe(&self, graph: &mut Graph, images: &Value) -> Features<Value> {
+        let stem = self.stem.describe(graph, images);
+        let mut run = |x: &Value, blocks: &[InvertedResidual]| {
+            let next = |x, block: &InvertedResidual| block.describe(graph, &x);
+            blocks.iter().fold(x.clone(), next)
+        };
+        let stride_8 = run(&stem, &self.to_stride_8);
+        let stride_16 = run(&stride_8, &self.to_stride_16);
+        let stride_32 =
+            (!self.to_stride_32.is_empty()).then(|| run(&stride_16, &self.to_stride_32));
         Features {
             stride_8,
             stride_16,

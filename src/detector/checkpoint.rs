@@ -70,6 +70,9 @@ pub struct LogLine {
     pub real_images: u64,
     /// Time since the program began.
     pub elapsed_s: f64,
+    /// Time that this run's steps have waited for batches.
+    #[serde(default)]
+    pub waited_s: f64,
 }
 
 /// What a training resumes from.
@@ -257,5 +260,6 @@ pub(super) fn finished(folder: &Path, config: &ModelConfig) -> Option<TrainOutco
         real_images_drawn: last.real_images,
         resumed_from: config.plan.steps,
         train_s: 0.0,
+        waited_s: 0.0,
     })
 }

@@ -24,6 +24,8 @@ pub struct TrainSpec {
     pub split: Split,
     /// Where given, all categories become one of this name.
     pub class_agnostic: Option<String>,
+    /// Where given, the training begins with these weights in place of random ones.
+    pub start: Option<StartSpec>,
     /// Scale of the backbone's channels, `0.1..=2`; 1 is the published MobileNetV2.
     pub width_multiplier: f64,
     /// Size that images are letterboxed to; multiples of 32.
@@ -66,6 +68,7 @@ impl Default for TrainSpec {
             data: None,
             split: Split::Train,
             class_agnostic: None,
+            start: None,
             width_multiplier: 0.35,
             input: InputSize {
                 height: 320,
@@ -100,6 +103,23 @@ impl Default for TrainSpec {
 pub struct InputSize {
     pub height: usize,
     pub width: usize,
+}
+
+/// Weights to begin with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSpec {
+    /// A folder that `admix train` finished, or a file of torchvision's MobileNetV2
+    /// (`.pth` or `.safetensors`; width multiplier 1).
+    pub weights: PathBuf,
+    /// Learning rate of the backbone as a share of that of neck and head, `0..=1`; 0
+    /// freezes it, and its normalisation then uses the statistics that come with it.
+    #[serde(default = "full_rate")]
+    pub backbone_rate: f64,
+}
+
+fn full_rate() -> f64 {
+    1.0
 }
 
 /// The optimiser and its constants. Weight decay spares normalisation and biases.
@@ -359,6 +379,9 @@ impl TrainSpec {
             problems.require(ok, key, format!("{value} is outside {low}..={high}"));
         };
         check("width_multiplier", self.width_multiplier, 0.1, 2.0);
+        if let Some(start) = &self.start {
+            check("start.backbone_rate", start.backbone_rate, 0.0, 1.0);
+        }
         check("weight_averaging", self.weight_averaging, 0.0, 0.99999);
         check(
             "assignment.radius_cells",

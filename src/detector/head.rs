@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::layer::{Activation, ConvBnAct, ConvBnActConfig, chain};
+use super::layer::{Activation, ConvBnAct, ConvBnActConfig, chain, floats};
+use super::onnx::{Graph, Value};
 
 /// Depthwise-separable layers before the prediction.
 const BLOCKS: usize = 2;
@@ -61,5 +62,16 @@ impl Head {
         let [images, rows, columns, channels] = x.dims();
         let flat = x.reshape([images * rows * columns, channels]);
         flat.matmul(self.weight.val()) + self.bias.val().unsqueeze_dim::<2>(0)
+    }
+
+    /// Adds the head to a graph: `[N, head_channels, rows, columns]` to
+    /// `[N, 5 + class logits, rows, columns]`.
+    pub fn describe(&self, graph: &mut Graph, x: Value) -> Value {
+        let next = |x, block: &ConvBnAct| block.describe(graph, &x);
+        let x = self.blocks.iter().fold(x, next);
+        let [channels, outputs] = self.weight.val().dims();
+        let weight = floats(self.weight.val().transpose());
+        let bias = floats(self.bias.val());
+        graph.conv(&x, (&weight, [outputs, channels, 1, 1]), &bias, (1, 1))
     }
 }

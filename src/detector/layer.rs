@@ -10,6 +10,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 
+use super::onnx::{Graph, Value};
 use super::ops::{self, ChainOptions, LayerOptions, LayerTensors, is_flex};
 
 /// What follows the normalisation.
@@ -182,6 +183,33 @@ impl ConvBnAct {
         chain(x, &[self], false)
     }
 
+    /// Adds the layer with its running statistics, which become part of the weights. The
+    /// layer must not be on an autodiff device.
+    pub(super) fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let (gamma, beta) = (floats(self.gamma.val()), floats(self.beta.val()));
+        let mean = floats(self.running_mean.value());
+        let var = floats(self.running_var.value());
+        let scale: Vec<f64> = gamma
+            .iter()
+            .zip(&var)
+            .map(|(gamma, var)| f64::from(*gamma) / (f64::from(*var) + self.epsilon).sqrt())
+            .collect();
+        let bias: Vec<f32> = (0..scale.len())
+            .map(|c| (f64::from(beta[c]) - f64::from(mean[c]) * scale[c]) as f32)
+            .collect();
+        let dims = self.weight.val().dims();
+        let mut weight = floats(self.weight.val());
+        let filter = weight.len() / dims[0];
+        for (filter, scale) in weight.chunks_exact_mut(filter).zip(&scale) {
+            for weight in filter {
+                *weight = (f64::from(*weight) * scale) as f32;
+            }
+        }
+        let groups = if self.depthwise { dims[0] } else { 1 };
+        let y = graph.conv(x, (&weight, dims), &bias, (self.stride, groups));
+        graph.clip(y, self.activation.bounds())
+    }
+
     fn trains_on(&self, device: &Device) -> bool {
         device.is_autodiff() && self.training.is_enabled()
     }
@@ -248,6 +276,12 @@ impl ConvBnAct {
             state.update(new.detach());
         }
     }
+}
+
+/// The numbers of a tensor of 32-bit floats.
+pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let values = tensor.into_data().try_to_vec();
+    values.expect("the network computes in 32-bit floats")
 }
 
 /// One to three layers, each on the output of the one before, and the input added at the

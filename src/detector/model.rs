@@ -8,6 +8,7 @@ use super::backbone::Backbone;
 use super::config::TrainPlan;
 use super::head::Head;
 use super::neck::{Neck, uses_stride_32};
+use super::onnx::{Graph, Value};
 use crate::seed::SeedKey;
 
 /// Standard deviation of the prediction layer's first weights.
@@ -41,6 +42,13 @@ impl Model {
             .forward(self.neck.forward(self.backbone.forward(images)))
     }
 
+    /// Adds the network to a graph: `[N, 3, H, W]` to `[N, 5 + class logits, rows, columns]`.
+    pub fn describe(&self, graph: &mut Graph, images: &Value) -> Value {
+        let features = self.backbone.describe(graph, images);
+        let joined = self.neck.describe(graph, &features);
+        self.head.describe(graph, joined)
+    }
+
     /// All weights and running statistics in the order of the network. The model must
     /// not be on an autodiff device: see [`Module::valid`].
     pub fn values(&self) -> Vec<Vec<f32>> {
@@ -52,6 +60,21 @@ impl Model {
     /// The same network with other values, in the order of [`Model::values`].
     pub fn with_values(self, values: Vec<Vec<f32>>) -> Self {
         self.map(&mut Replace(values.into_iter()))
+    }
+
+    /// The model with a backbone that does not learn and uses its running statistics.
+    pub fn with_frozen_backbone(self) -> Self {
+        Model {
+            backbone: self.backbone.freeze(),
+            ..self
+        }
+    }
+
+    /// The parameters of the backbone.
+    pub fn backbone_parameters(&self) -> Vec<ParamId> {
+        let mut collect = Collect::default();
+        self.backbone.visit(&mut collect);
+        collect.all
     }
 
     /// The parameters that weight decay applies to: matrices and filters, but neither
@@ -95,7 +118,11 @@ impl ModuleMapper for Initialise {
     }
 }
 
-fn replaced<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Param<Tensor<D>> {
+/// The parameter with other values, as many as it has.
+pub(super) fn replaced<const D: usize>(
+    param: Param<Tensor<D>>,
+    values: Vec<f32>,
+) -> Param<Tensor<D>> {
     param.map(|tensor| {
         let data = TensorData::new(values, tensor.dims());
         Tensor::from_data(data, &tensor.device())
@@ -105,6 +132,7 @@ fn replaced<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Param<
 #[derive(Default)]
 struct Collect {
     values: Vec<Vec<f32>>,
+    all: Vec<ParamId>,
     matrices: Vec<ParamId>,
 }
 
@@ -113,6 +141,7 @@ impl ModuleVisitor for Collect {
         let data = param.val().into_data();
         self.values
             .push(data.try_to_vec().expect("the weights are 32-bit floats"));
+        self.all.push(param.id);
         if D > 1 {
             self.matrices.push(param.id);
         }

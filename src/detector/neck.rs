@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::{Backbone, Features};
 use super::config::TrainPlan;
 use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+use super::onnx::{Graph, Value};
 
 /// Layers to a common number of channels, whose maps are added: the coarse one doubled
 /// in size (Lin et al. 2017, feature pyramids, figure 3), the finest one halved by a
@@ -59,6 +60,39 @@ impl Neck {
             None => coarse.expect("with output stride 32 there is a layer for that stride"),
         };
         joined.clamp_min(0.0)
+    }
+}
+
+impl Neck {
+    /// Adds the neck to a graph, as [`Neck::forward`] runs it, but in NCHW.
+    pub fn describe(&self, graph: &mut Graph, features: &Features<Value>) -> Value {
+        let mut maps = Vec::new();
+        let fine = [
+            (&self.from_stride_16, &features.stride_16),
+            (&self.from_stride_8, &features.stride_8),
+        ];
+        for (layer, x) in fine {
+            maps.extend(layer.as_ref().map(|layer| layer.describe(graph, x)));
+        }
+        if let Some((layer, x)) = self
+            .from_stride_32
+            .as_ref()
+            .zip(features.stride_32.as_ref())
+        {
+            let coarse = layer.describe(graph, x);
+            maps.push(if maps.is_empty() {
+                coarse
+            } else {
+                graph.doubled(&coarse)
+            });
+        }
+        let joined = maps
+            .into_iter()
+            .reduce(|sum, map| graph.node("Add", &[&sum, &map], &[]));
+        graph.clip(
+            joined.expect("a neck has a layer for some stride"),
+            (0.0, f32::INFINITY),
+        )
     }
 }
 

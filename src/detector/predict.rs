@@ -74,6 +74,10 @@ impl Detector {
         &self.config.plan
     }
 
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// The data set with the labels that the detector speaks of: itself, or all
     /// categories joined where the detector was trained without them.
     pub fn relabelled(&self, dataset: &Dataset) -> Dataset {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
@@ -14,9 +15,11 @@ use super::DetectorError;
 use super::batch::{Batch, Batcher};
 use super::checkpoint::{self, LogLine, ModelConfig, TrainState};
 use super::config::{self, OptimizerSpec, TrainPlan};
+use super::events::EventFile;
 use super::image_store::{StoredImage, load_all};
 use super::loss::{LossTerms, loss};
 use super::model::Model;
+use super::pretrained;
 use crate::annotation::BoundingBox;
 use crate::dataset::{Dataset, DatasetError};
 use crate::observer::Observer;
@@ -47,6 +50,8 @@ pub struct TrainOutcome {
     pub resumed_from: u64,
     /// Seconds from the first step of this run to the last.
     pub train_s: f64,
+    /// Seconds of them in which the training waited for batches.
+    pub waited_s: f64,
 }
 
 /// Trains a detector on all images of `train` and writes it to `out`.
@@ -116,7 +121,7 @@ fn train_until(
     observer.begin("train", plan.steps, state.step);
     let result = run(plan, &config, &batcher, &mut state, out, observer, stop);
     observer.end();
-    result?;
+    let waited = result?;
     if state.step < plan.steps {
         return Ok(None);
     }
@@ -128,6 +133,7 @@ fn train_until(
     Ok(outcome.map(|outcome| TrainOutcome {
         resumed_from,
         train_s: (observer.elapsed() - began).as_secs_f64(),
+        waited_s: waited.as_secs_f64(),
         ..outcome
     }))
 }
@@ -184,9 +190,14 @@ fn model_config(
                 .collect(),
         });
     }
+    // The path of the weights is in the plan; this is what stands there.
+    let start = match &plan.start {
+        Some(start) => Some(pretrained::content(&start.weights)?),
+        None => None,
+    };
     let real_images = hashed.iter().filter(|image| image.is_real).count();
     Ok(ModelConfig {
-        run: PlanHash::of(&(plan, &train.categories, &hashed, seed)),
+        run: PlanHash::of(&(plan, &train.categories, &hashed, seed, start)),
         plan: plan.clone(),
         seed,
         classes: train
@@ -211,16 +222,32 @@ fn begin(
     let log_size = typical_log_size(images, plan.output_stride);
     let plain = Model::new(plan, config.classes.len(), log_size, key);
     let make_optimizer = |model: &Model| optimizer(&plan.optimizer, model);
-    if let Some(state) = checkpoint::resume(out, &config.run, &plain, make_optimizer)? {
-        return Ok(state);
+    let resumed = checkpoint::resume(out, &config.run, &plain, make_optimizer)?;
+    let mut state = match (resumed, &plan.start) {
+        (Some(state), _) => state,
+        (None, start) => {
+            let plain = match start {
+                Some(start) => pretrained::begin_with(plain, &start.weights)?,
+                None => plain,
+            };
+            TrainState {
+                step: 0,
+                optimizer: make_optimizer(&plain),
+                average: plain.values(),
+                model: plain.train(),
+                log: Vec::new(),
+            }
+        }
+    };
+    if backbone_rate(plan) == 0.0 {
+        state.model = state.model.with_frozen_backbone();
     }
-    Ok(TrainState {
-        step: 0,
-        optimizer: make_optimizer(&plain),
-        average: plain.values(),
-        model: plain.train(),
-        log: Vec::new(),
-    })
+    Ok(state)
+}
+
+/// Learning rate of the backbone as a share of that of the rest.
+fn backbone_rate(plan: &TrainPlan) -> f64 {
+    plan.start.as_ref().map_or(1.0, |start| start.backbone_rate)
 }
 
 /// Mean logarithm of the objects' widths and heights, in cells.
@@ -280,7 +307,8 @@ fn learning_rate(plan: &TrainPlan, step: u64) -> f64 {
     peak * (FINAL_SHARE + (1.0 - FINAL_SHARE) * share)
 }
 
-/// Prepares batches on worker threads and takes the steps up to `stop`.
+/// Prepares batches on worker threads and takes the steps up to `stop`. Returns how long
+/// these waited for batches.
 fn run(
     plan: &TrainPlan,
     config: &ModelConfig,
@@ -289,8 +317,9 @@ fn run(
     out: &Path,
     observer: &dyn Observer,
     stop: u64,
-) -> Result<(), DetectorError> {
+) -> Result<Duration, DetectorError> {
     let (from, stop) = (state.step, stop.min(plan.steps));
+    let mut events = EventFile::begin(out, &state.log)?;
     std::thread::scope(|scope| {
         let receivers: Vec<Receiver<Batch>> = (0..WORKERS)
             .map(|worker| {
@@ -309,17 +338,20 @@ fn run(
             .collect();
         let mut meter = Meter::default();
         for step in from..stop {
+            let asked = observer.elapsed();
             let batch = receivers[(step % WORKERS) as usize]
                 .recv()
                 .map_err(|error| DetectorError::Worker {
                     step,
                     message: error.to_string(),
                 })?;
+            meter.waited += observer.elapsed() - asked;
             take_step(plan, state, &batch, &mut meter)?;
             observer.advance(1);
             let is_last = state.step == plan.steps;
             if state.step.is_multiple_of(plan.log_every) || is_last {
                 let line = meter.line(plan, batcher, state.step, observer);
+                events.add(&line)?;
                 state.log.push(line);
             }
             let is_due =
@@ -329,7 +361,7 @@ fn run(
                 checkpoint::write_log(out, &state.log)?;
             }
         }
-        Ok(())
+        Ok(meter.waited)
     })
 }
 
@@ -352,10 +384,16 @@ pub(super) fn take_step(
             loss: value,
         });
     }
-    let gradients = GradientsParams::from_grads(terms.total.backward(), &state.model);
+    let mut gradients = terms.total.backward();
     let rate = learning_rate(plan, batch.step);
-    let model = state.model.clone();
-    state.model = state.optimizer.step(rate, model, gradients);
+    let share = backbone_rate(plan);
+    if share < 1.0 {
+        let backbone = state.model.backbone_parameters();
+        let own = GradientsParams::from_params(&mut gradients, &state.model, &backbone);
+        state.model = state.optimizer.step(rate * share, state.model.clone(), own);
+    }
+    let rest = GradientsParams::from_grads(gradients, &state.model);
+    state.model = state.optimizer.step(rate, state.model.clone(), rest);
     state.step += 1;
     average(state, plan.weight_averaging);
     Ok(())
@@ -379,6 +417,8 @@ pub(super) struct Meter {
     sums: [f64; 4],
     count: u64,
     last: f32,
+    /// Time that steps have waited for batches, since the beginning.
+    waited: Duration,
 }
 
 impl Meter {
@@ -411,7 +451,10 @@ impl Meter {
     ) -> LogLine {
         let [total, objectness, bounding_box, class] =
             self.sums.map(|sum| (sum / self.count.max(1) as f64) as f32);
-        *self = Meter::default();
+        *self = Meter {
+            waited: self.waited,
+            ..Meter::default()
+        };
         LogLine {
             step,
             loss: total,
@@ -422,6 +465,7 @@ impl Meter {
             images: step * plan.batch_size as u64,
             real_images: batcher.composition().real_before(step),
             elapsed_s: observer.elapsed().as_secs_f64(),
+            waited_s: self.waited.as_secs_f64(),
         }
     }
 }

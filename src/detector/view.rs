@@ -22,9 +22,17 @@ const MIN_SIDE_PX: f64 = 2.0;
 /// Objects are few pixels of most images; what is far from them has its share too.
 const WINDOWS_AT_OBJECTS: f64 = 0.75;
 
-/// Network input of an 8-bit value: `-2..=2`.
-pub(super) fn normalised(value: f32) -> f32 {
-    value * (4.0 / 255.0) - 2.0
+/// Mean and standard deviation of ImageNet's red, green and blue in `0..=1`, which
+/// published weights expect the input to be normalised with.
+pub(super) const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
+
+/// Network input of an 8-bit colour.
+pub(super) fn normalised(rgb: [f32; 3]) -> [f32; 3] {
+    let mut out = rgb;
+    for (value, (mean, deviation)) in out.iter_mut().zip(CHANNELS) {
+        *value = (*value / 255.0 - mean) / deviation;
+    }
+    out
 }
 
 /// One way to see a training image, drawn and ready to apply.
@@ -176,7 +184,7 @@ impl View {
         {
             for (column, out) in columns.iter().zip(out.chunks_exact_mut(3)) {
                 let (Some(row), Some(column)) = (row, column) else {
-                    out.fill(normalised(BORDER));
+                    out.copy_from_slice(&normalised([BORDER; 3]));
                     continue;
                 };
                 let (x, y) = if self.transpose {
@@ -193,7 +201,7 @@ impl View {
                     let below = mix(at(y.1, x.0), at(y.1, x.1), x.2);
                     *value = mix(above, below, y.2);
                 }
-                out.copy_from_slice(&self.coloured(rgb).map(normalised));
+                out.copy_from_slice(&normalised(self.coloured(rgb)));
             }
         }
     }
@@ -329,8 +337,8 @@ mod tests {
         let out = plain_input(image.letterbox, image.pixels.clone(), INPUT);
         let wanted: Vec<f32> = image
             .pixels
-            .iter()
-            .map(|&v| normalised(f32::from(v)))
+            .chunks_exact(3)
+            .flat_map(|rgb| normalised([rgb[0], rgb[1], rgb[2]].map(f32::from)))
             .collect();
         assert_eq!(out, wanted);
     }

@@ -1,0 +1,439 @@
+//! Weights to begin a training with: a detector trained before, or MobileNetV2 as
+//! torchvision publishes it for ImageNet.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::store::pytorch_reader::{DType, PytorchReader};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use safetensors::{Dtype, SafeTensors};
+
+use super::DetectorError;
+use super::backbone::{self, Backbone};
+use super::checkpoint::MODEL_FILE;
+use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
+use super::model::{Model, replaced};
+use super::view::normalised;
+
+/// Sides in pixels of torchvision's ImageNet preprocessing: shorter side, then centre.
+const IMAGENET_SIDES: [u32; 2] = [256, 224];
+
+/// Channels of torchvision's last convolution.
+const LAST_CHANNELS: usize = 1280;
+
+/// Named tensors of a file: shape and values.
+struct Weights {
+    path: PathBuf,
+    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+    /// Whether the names are torchvision's, not this program's.
+    is_torchvision: bool,
+}
+
+impl Weights {
+    /// Reads a folder that `admix train` finished, or a `.safetensors` or PyTorch file
+    /// with its names or torchvision's.
+    fn read(path: &Path) -> Result<Self, DetectorError> {
+        let path = weights_file(path);
+        let tensors = if path.extension().is_some_and(|end| end == "safetensors") {
+            let bytes = std::fs::read(&path).map_err(|error| unusable(&path, error))?;
+            from_safetensors(&bytes)
+        } else {
+            from_pytorch(&path)
+        };
+        let tensors = tensors.map_err(|message| unusable(&path, message))?;
+        let has = |name: &str| tensors.contains_key(name);
+        let is_torchvision = has("features.0.0.weight");
+        if !is_torchvision && !has("backbone.stem.weight") {
+            let message = "it has neither torchvision's names of a MobileNetV2 \
+                           (features.0.0.weight) nor those of a detector of this program";
+            return Err(unusable(&path, message));
+        }
+        Ok(Weights {
+            path,
+            tensors,
+            is_torchvision,
+        })
+    }
+
+    /// The tensor for a parameter of this program's network, by its path there.
+    fn tensor(&self, path: &str) -> Option<&(Vec<usize>, Vec<f32>)> {
+        if self.is_torchvision {
+            self.tensors.get(&torchvision_name(path)?)
+        } else {
+            self.tensors.get(path)
+        }
+    }
+
+    fn error(&self, message: String) -> DetectorError {
+        unusable(&self.path, message)
+    }
+
+    /// `module` with the file's values wherever a name and a shape fit. `prefix` stands
+    /// before the paths in the module.
+    fn assign<M: Module>(&self, module: M, prefix: &str) -> (M, Vec<Misfit>) {
+        let mut assign = Assign {
+            weights: self,
+            path: vec![prefix.to_owned()],
+            misfits: Vec::new(),
+        };
+        let module = module.map(&mut assign);
+        (module, assign.misfits)
+    }
+}
+
+fn from_safetensors(bytes: &[u8]) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() == Dtype::F32 {
+            let values = floats(view.data(), f32::from_le_bytes);
+            tensors.insert(name, (view.shape().to_vec(), values));
+        }
+    }
+    Ok(tensors)
+}
+
+fn from_pytorch(path: &Path) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, String> {
+    let mut reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
+    let nested = "state_dict";
+    let prefix = format!("{nested}.");
+    if reader.keys().iter().any(|key| key.starts_with(&prefix)) {
+        reader =
+            PytorchReader::with_top_level_key(path, nested).map_err(|error| error.to_string())?;
+    }
+    let mut tensors = HashMap::new();
+    for (name, tensor) in reader.into_tensors() {
+        if tensor.dtype() == DType::F32 {
+            let bytes = tensor.read().map_err(|error| error.to_string())?;
+            let values = floats(&bytes, f32::from_ne_bytes);
+            tensors.insert(name, (tensor.shape().to_vec(), values));
+        }
+    }
+    Ok(tensors)
+}
+
+fn floats(bytes: &[u8], from: impl Fn([u8; 4]) -> f32) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    numbers.iter().map(|bytes| from(*bytes)).collect()
+}
+
+/// A parameter that a file has no fitting tensor for.
+struct Misfit {
+    path: String,
+    wanted: Vec<usize>,
+    /// The shape in the file, where the name stands there.
+    found: Option<Vec<usize>>,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Misfit {
+            path,
+            wanted,
+            found,
+        } = self;
+        match found {
+            Some(found) => write!(f, "{path} has shape {found:?} there and {wanted:?} here"),
+            None => write!(f, "it lacks {path}"),
+        }
+    }
+}
+
+struct Assign<'a> {
+    weights: &'a Weights,
+    path: Vec<String>,
+    misfits: Vec<Misfit>,
+}
+
+impl ModuleMapper for Assign<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".").trim_start_matches('.').to_owned();
+        let wanted = param.val().dims().to_vec();
+        match self.weights.tensor(&path) {
+            Some((shape, values)) if *shape == wanted => replaced(param, values.clone()),
+            other => {
+                self.misfits.push(Misfit {
+                    path,
+                    wanted,
+                    found: other.map(|(shape, _)| shape.clone()),
+                });
+                param
+            }
+        }
+    }
+}
+
+/// Where torchvision keeps a parameter of the backbone, or of the classifier's own layer
+/// `last`.
+fn torchvision_name(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let parameter = *parts.last()?;
+    let (is_filter, own) = match parameter {
+        "weight" => (true, "weight"),
+        "gamma" => (false, "weight"),
+        "beta" => (false, "bias"),
+        "running_mean" | "running_var" => (false, parameter),
+        _ => return None,
+    };
+    let pair = |place: String| format!("{place}.{}.{own}", if is_filter { 0 } else { 1 });
+    match parts[..] {
+        ["backbone", "stem", _] => Some(pair("features.0".to_owned())),
+        ["last", _] => Some(pair("features.18".to_owned())),
+        ["backbone", part, index, layer, _] => {
+            let block = 1 + backbone::first_block(part)? + index.parse::<usize>().ok()?;
+            // The first block has no expansion.
+            let depthwise = usize::from(block > 1);
+            Some(match layer {
+                "expand" => pair(format!("features.{block}.conv.0")),
+                "depthwise" => pair(format!("features.{block}.conv.{depthwise}")),
+                "project" => {
+                    let place = depthwise + if is_filter { 1 } else { 2 };
+                    format!("features.{block}.conv.{place}.{own}")
+                }
+                _ => return None,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What identifies the weights at `path`.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn content(path: &Path) -> Result<String, DetectorError> {
+    let path = weights_file(path);
+    let bytes = std::fs::read(&path).map_err(|error| unusable(&path, error))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
+fn weights_file(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join(MODEL_FILE)
+    } else {
+        path.to_owned()
+    }
+}
+
+fn unusable(path: &Path, error: impl std::fmt::Display) -> DetectorError {
+    DetectorError::Weights {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// The network with the weights of `path` in its backbone, and in neck and head wherever
+/// they have them in the same shape.
+///
+/// # Errors
+/// A file that cannot be read, or whose backbone is not this one.
+pub(super) fn begin_with(model: Model, path: &Path) -> Result<Model, DetectorError> {
+    let weights = Weights::read(path)?;
+    let (model, misfits) = weights.assign(model, "");
+    let is_backbone = |misfit: &&Misfit| misfit.path.starts_with("backbone.");
+    match misfits.iter().find(is_backbone) {
+        None => Ok(model),
+        Some(misfit) => Err(weights.error(format!(
+            "{misfit}; set width_multiplier{} and the fused strides as in its training",
+            if weights.is_torchvision {
+                " to 1.0"
+            } else {
+                ""
+            },
+        ))),
+    }
+}
+
+/// Classes of ImageNet in an image by torchvision's MobileNetV2: index and probability of
+/// the five most likely. Shows that weights are read as they were meant.
+///
+/// # Errors
+/// A file that cannot be read or is not torchvision's MobileNetV2.
+pub fn classify(weights: &Path, image: &RgbImage) -> Result<Vec<(usize, f32)>, DetectorError> {
+    let [shorter, side] = IMAGENET_SIDES;
+    let (width, height) = image.dimensions();
+    let scale = f64::from(shorter) / f64::from(width.min(height).max(1));
+    let scaled = |length: u32| ((f64::from(length) * scale) as u32).max(shorter);
+    let (width, height) = (scaled(width), scaled(height));
+    let resized = imageops::resize(image, width, height, FilterType::Triangle);
+    let (x, y) = ((width - side) / 2, (height - side) / 2);
+    let centre = imageops::crop_imm(&resized, x, y, side, side).to_image();
+    let logits = imagenet_logits(weights, &centre)?;
+    let count = logits.len();
+    let logits = Tensor::<1>::from_data(TensorData::new(logits, [count]), &Device::flex());
+    let probabilities: Vec<f32> = softmax(logits, 0)
+        .into_data()
+        .try_to_vec()
+        .expect("the network computes in 32-bit floats");
+    let mut ranked: Vec<(usize, f32)> = probabilities.into_iter().enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.truncate(5);
+    Ok(ranked)
+}
+
+/// Logits of an image as it is, in torchvision's order of the classes.
+fn imagenet_logits(path: &Path, image: &RgbImage) -> Result<Vec<f32>, DetectorError> {
+    let weights = Weights::read(path)?;
+    let device = Device::flex();
+    let (backbone, mut misfits) = weights.assign(Backbone::new(1.0, true, &device), "backbone");
+    let [_, _, channels] = Backbone::channels(1.0);
+    let last = ConvBnActConfig::dense(channels, LAST_CHANNELS, 1, Activation::Relu6);
+    let (last, more): (ConvBnAct, _) = weights.assign(last.init(&device), "last");
+    misfits.extend(more);
+    if let Some(misfit) = misfits.first() {
+        return Err(weights.error(misfit.to_string()));
+    }
+    let classifier = |name: &str| {
+        let name = format!("classifier.1.{name}");
+        let tensor = weights.tensors.get(&name);
+        tensor.ok_or_else(|| weights.error(format!("it lacks {name}")))
+    };
+    let ((shape, weight), (_, bias)) = (classifier("weight")?, classifier("bias")?);
+    let &[classes, LAST_CHANNELS] = shape.as_slice() else {
+        return Err(weights.error(format!("classifier.1.weight has shape {shape:?}")));
+    };
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let pixels: Vec<f32> = image
+        .pixels()
+        .flat_map(|pixel| normalised(pixel.0.map(f32::from)))
+        .collect();
+    let data = TensorData::new(pixels, [1, height, width, 3]);
+    let features = backbone.forward(Tensor::from_data(data, &device)).stride_32;
+    let features = features.expect("the backbone was made with stride 32");
+    let features = last.forward(features);
+    let [_, rows, columns, channels] = features.dims();
+    let pooled = features.reshape([rows * columns, channels]).mean_dim(0);
+    let data = TensorData::new(weight.clone(), [classes, LAST_CHANNELS]);
+    let weight = Tensor::<2>::from_data(data, &device);
+    let bias = Tensor::<1>::from_data(TensorData::new(bias.clone(), [classes]), &device);
+    let logits = pooled.matmul(weight.transpose()) + bias.unsqueeze_dim::<2>(0);
+    let logits = logits.into_data().try_to_vec();
+    Ok(logits.expect("the network computes in 32-bit floats"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detector::{InputSize, TrainPlan, TrainSpec};
+    use crate::seed::SeedKey;
+
+    fn model(width_multiplier: f64, classes: usize, seed: u64) -> (TrainPlan, Model) {
+        let spec = TrainSpec {
+            width_multiplier,
+            input: InputSize {
+                height: 32,
+                width: 32,
+            },
+            ..TrainSpec::default()
+        };
+        let plan = spec.into_plan("test".as_ref()).unwrap();
+        let model = Model::new(&plan, classes, [0.0; 2], SeedKey::new(b"test", seed));
+        (plan, model)
+    }
+
+    #[test]
+    fn torchvisions_names_of_all_blocks() {
+        for (path, wanted) in [
+            ("backbone.stem.weight", "features.0.0.weight"),
+            ("backbone.stem.running_var", "features.0.1.running_var"),
+            (
+                "backbone.to_stride_8.0.depthwise.weight",
+                "features.1.conv.0.0.weight",
+            ),
+            (
+                "backbone.to_stride_8.0.project.weight",
+                "features.1.conv.1.weight",
+            ),
+            (
+                "backbone.to_stride_8.0.project.beta",
+                "features.1.conv.2.bias",
+            ),
+            (
+                "backbone.to_stride_8.1.expand.gamma",
+                "features.2.conv.0.1.weight",
+            ),
+            (
+                "backbone.to_stride_16.0.depthwise.weight",
+                "features.7.conv.1.0.weight",
+            ),
+            (
+                "backbone.to_stride_32.3.project.running_mean",
+                "features.17.conv.3.running_mean",
+            ),
+        ] {
+            assert_eq!(torchvision_name(path).as_deref(), Some(wanted));
+        }
+        assert_eq!(torchvision_name("neck.from_stride_8.weight"), None);
+    }
+
+    #[test]
+    fn a_detector_begins_with_another_and_keeps_its_own_classes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, earlier) = model(0.2, 3, 1);
+        super::super::checkpoint::save_weights(folder.path(), &earlier).unwrap();
+        let (_, fresh) = model(0.2, 5, 2);
+        let own = fresh.values();
+        let begun = begin_with(fresh, folder.path()).unwrap().values();
+        let earlier = earlier.values();
+        let prediction = own.len() - 2;
+        assert_eq!(begun[..prediction], earlier[..prediction]);
+        assert_eq!(begun[prediction..], own[prediction..], "other classes");
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, earlier) = model(0.2, 1, 1);
+        super::super::checkpoint::save_weights(folder.path(), &earlier).unwrap();
+        let message = |result: Result<Model, DetectorError>| match result {
+            Ok(_) => panic!("weights that do not fit were taken"),
+            Err(error) => error.to_string(),
+        };
+        let other = message(begin_with(model(0.5, 1, 2).1, folder.path()));
+        assert!(other.contains("backbone.") && other.contains("width_multiplier"));
+        let none = message(begin_with(model(0.2, 1, 2).1, Path::new("no/such.pth")));
+        assert!(none.contains("no/such.pth"), "{none}");
+        let text = folder.path().join("notes.pth");
+        std::fs::write(&text, "not weights").unwrap();
+        let unread = message(begin_with(model(0.2, 1, 2).1, &text));
+        assert!(unread.contains("notes.pth"), "{unread}");
+    }
+
+    /// Logits by torchvision 0.29 for the image below: `benches/imagenet_reference.py`.
+    #[test]
+    #[ignore = "reads weights/mobilenet_v2-b0353104.pth: `make pretrained` fetches and tests it"]
+    fn imagenet_logits_agree_with_torchvision() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/mobilenet_v2-b0353104.pth");
+        let image = RgbImage::from_fn(224, 192, |x, y| {
+            image::Rgb([x as u8, y as u8, ((x / 16 + y / 16) % 2 * 200) as u8])
+        });
+        let logits = imagenet_logits(&path, &image).unwrap();
+        assert_eq!(logits.len(), 1000);
+        for (class, wanted) in REFERENCE {
+            let got = logits[class];
+            assert!((got - wanted).abs() < 1e-4, "{class}: {got} for {wanted}");
+        }
+    }
+
+    const REFERENCE: [(usize, f32); 7] = [
+        (0, 0.08171),
+        (500, -1.67906),
+        (599, 5.70068),
+        (879, 5.81939),
+        (902, 5.40476),
+        (904, 5.26233),
+        (999, 1.61978),
+    ];
+}
