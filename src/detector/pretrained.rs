@@ -25,10 +25,13 @@ const IMAGENET_SIDES: [u32; 2] = [256, 224];
 /// Channels of torchvision's last convolution.
 const LAST_CHANNELS: usize = 1280;
 
-/// Named tensors of a file: shape and values.
+/// Shape and values by name.
+type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The tensors of a file.
 struct Weights {
     path: PathBuf,
-    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: Tensors,
     /// Whether the names are torchvision's, not this program's.
     is_torchvision: bool,
 }
@@ -85,7 +88,7 @@ impl Weights {
     }
 }
 
-fn from_safetensors(bytes: &[u8]) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, String> {
+fn from_safetensors(bytes: &[u8]) -> Result<Tensors, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = HashMap::new();
     for (name, view) in file.tensors() {
@@ -97,7 +100,7 @@ fn from_safetensors(bytes: &[u8]) -> Result<HashMap<String, (Vec<usize>, Vec<f32
     Ok(tensors)
 }
 
-fn from_pytorch(path: &Path) -> Result<HashMap<String, (Vec<usize>, Vec<f32>)>, String> {
+fn from_pytorch(path: &Path) -> Result<Tensors, String> {
     let mut reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
     let nested = "state_dict";
     let prefix = format!("{nested}.");
