@@ -249,11 +249,11 @@ pub(super) fn begin_with(model: Model, path: &Path) -> Result<Model, DetectorErr
     match misfits.iter().find(is_backbone) {
         None => Ok(model),
         Some(misfit) => Err(weights.error(format!(
-            "{misfit}; set width_multiplier{} and the fused strides as in its training",
+            "{misfit}; set width_multiplier {}",
             if weights.is_torchvision {
-                " to 1.0"
+                "to 1.0"
             } else {
-                ""
+                "and the fused strides as in its training"
             },
         ))),
     }

@@ -107,13 +107,18 @@ fn train_until(
             return Ok(Some(outcome));
         }
     }
+    let key = SeedKey::new(b"train", seed);
+    if let Some(start) = &plan.start {
+        // Weights that do not fit must show before the folder is this training's.
+        let model = Model::new(plan, config.classes.len(), [0.0; 2], key);
+        pretrained::begin_with(model, &start.weights)?;
+    }
     std::fs::create_dir_all(out).map_err(|error| DetectorError::Write {
         path: out.to_owned(),
         message: error.to_string(),
     })?;
     config.write(out)?;
     let images = load_all(train, plan.input, observer)?;
-    let key = SeedKey::new(b"train", seed);
     let mut state = begin(plan, &config, &images, key, out)?;
     let resumed_from = state.step;
     let batcher = Batcher::new(plan, &images, config.classes.len(), key);

@@ -185,6 +185,36 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
 }
 
 #[test]
+fn a_frozen_backbone_stays_as_it_came_and_a_misfit_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 4);
+    let [earlier, tuned, wide] = ["earlier", "tuned", "wide"].map(|name| folder.path().join(name));
+    train(&plan(4), &dataset, 1, &earlier, &Silent).unwrap();
+    let begun = |width_multiplier: f64| TrainSpec {
+        width_multiplier,
+        start: Some(crate::detector::StartSpec {
+            weights: earlier.clone(),
+            backbone_rate: 0.0,
+        }),
+        ..(*plan(8)).clone()
+    };
+    let checked = |spec: TrainSpec| spec.into_plan("test".as_ref()).unwrap();
+    // It stops after step 5 and goes on from the checkpoint of step 3.
+    let plan = checked(begun(0.2));
+    train_until(&plan, &dataset, 2, &tuned, &Silent, 5).unwrap();
+    train(&plan, &dataset, 2, &tuned, &Silent).unwrap();
+    let (before, after) = (weights(&earlier), weights(&tuned));
+    for (name, value) in &before {
+        let is_backbone = name.starts_with("backbone.");
+        assert!(!is_backbone || after[name] == *value, "{name} has moved");
+    }
+    assert!(before != after, "neck and head learn");
+    let error = train(&checked(begun(0.5)), &dataset, 2, &wide, &Silent).unwrap_err();
+    assert!(matches!(error, DetectorError::Weights { .. }), "{error}");
+    assert!(!wide.exists(), "nothing is written");
+}
+
+#[test]
 fn sets_without_images_or_boxes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut dataset = squares(folder.path(), 2);
