@@ -66,11 +66,13 @@ def yolo(options, work, data, size, seconds):
     if not folder.exists():
         run([options.admix, "convert", options.data, folder, "--to", "yolo"])
     model = YOLO("yolo11n.yaml")
-    began = time.perf_counter()
+    moments = {}
+    model.add_callback("on_train_epoch_start", lambda _: moments.setdefault("began", time.perf_counter()))
+    model.add_callback("on_train_batch_end", lambda _: moments.update(ended=time.perf_counter()))
     model.train(data=str(folder / "data.yaml"), time=seconds / 3600, imgsz=size, batch=BATCH, workers=2,
                 device="cpu", val=False, plots=False, cache="ram", single_cls=bool(options.single),
                 project=str(work), name=f"yolo{size}", exist_ok=True, verbose=False)
-    spent = time.perf_counter() - began
+    spent = moments["ended"] - moments["began"]
     model = YOLO(str(work / f"yolo{size}/weights/last.pt"))
     images, _, categories = data
     detections = []

@@ -80,7 +80,7 @@ def run_pytorch(options, form):
 
 
 def run_admix(options):
-    command = [options.admix, "bench", "train", "--json", "--output-stride", "32",
+    command = [options.admix, "bench", "train", "--json", "--output-strides", "32",
                "--width-multiplier", str(options.width), "--input", options.input,
                "--batch", str(options.batch), "--iters", str(options.iters),
                "--jobs", str(options.threads)] + ["--inference"] * options.inference

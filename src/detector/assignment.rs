@@ -1,4 +1,4 @@
-//! Which cells of the output map learn which object.
+//! Which cells of the output maps learn which object.
 
 use super::config::{AssignmentSpec, InputSize};
 use crate::annotation::BoundingBox;
@@ -19,7 +19,75 @@ pub(super) struct Assignment {
     pub ignored: Vec<usize>,
 }
 
-/// The output map: cells of `stride` x `stride` input pixels.
+/// Side of the objects that a map suits best, in cells (Lin et al. 2017, focal loss, section
+/// 4: anchors of 32 pixels at stride 8).
+const SUITED_CELLS: f64 = 4.0;
+
+/// The output maps of a network, finest first. Their cells are numbered map by map.
+#[derive(Debug, Clone)]
+pub(super) struct Grids(Vec<Grid>);
+
+impl Grids {
+    /// The output maps of an input of `size`.
+    pub fn of(size: InputSize, strides: &[usize]) -> Self {
+        Grids(
+            strides
+                .iter()
+                .map(|&stride| Grid::of(size, stride))
+                .collect(),
+        )
+    }
+
+    /// Cells of all maps.
+    pub fn cells(&self) -> usize {
+        self.0.iter().map(Grid::cells).sum()
+    }
+
+    /// Each map with the number of its first cell.
+    pub fn maps(&self) -> impl Iterator<Item = (usize, Grid)> {
+        self.0.iter().scan(0, |next, &grid| {
+            let first = *next;
+            *next += grid.cells();
+            Some((first, grid))
+        })
+    }
+
+    /// Index of the map that learns an object: the one whose suited size is nearest in ratio
+    /// to the square root of the object's area.
+    pub fn map_for(&self, b: &BoundingBox) -> usize {
+        let side = b.area().sqrt().max(f64::MIN_POSITIVE);
+        let octaves = |grid: &Grid| (side / (SUITED_CELLS * grid.stride as f64)).ln().abs();
+        let nearest = self.0.iter().map(octaves).enumerate();
+        nearest
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or(0, |(index, _)| index)
+    }
+
+    /// Mean logarithm of the objects' widths and heights in cells, of each map; the suited
+    /// size where it learns none.
+    pub fn typical_log_sizes<'a>(
+        &self,
+        boxes: impl Iterator<Item = &'a BoundingBox>,
+    ) -> Vec<[f32; 2]> {
+        let mut sums = vec![([0.0f64; 2], 0u32); self.0.len()];
+        for b in boxes {
+            let map = self.map_for(b);
+            let (sum, count) = &mut sums[map];
+            let stride = self.0[map].stride as f64;
+            for (sum, side) in sum.iter_mut().zip([b.width, b.height]) {
+                *sum += (side.max(1.0) / stride).ln();
+            }
+            *count += 1;
+        }
+        let mean = |(sum, count): ([f64; 2], u32)| match count {
+            0 => [SUITED_CELLS.ln() as f32; 2],
+            _ => sum.map(|sum| (sum / f64::from(count)) as f32),
+        };
+        sums.into_iter().map(mean).collect()
+    }
+}
+
+/// An output map: cells of `stride` x `stride` input pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grid {
     pub rows: usize,
@@ -149,6 +217,39 @@ mod tests {
         columns: 8,
         stride: 16,
     };
+
+    #[test]
+    fn each_object_belongs_to_the_map_of_its_size() {
+        let size = InputSize {
+            height: 128,
+            width: 256,
+        };
+        let grids = Grids::of(size, &[8, 16, 32]);
+        let maps: Vec<(usize, usize)> = grids
+            .maps()
+            .map(|(first, grid)| (first, grid.cells()))
+            .collect();
+        assert_eq!(maps, [(0, 512), (512, 128), (640, 32)]);
+        assert_eq!(grids.cells(), 672);
+        // The borders lie at the geometric means of 32, 64 and 128 pixels.
+        for (side, map) in [
+            (1.0, 0),
+            (45.0, 0),
+            (46.0, 1),
+            (90.0, 1),
+            (91.0, 2),
+            (900.0, 2),
+        ] {
+            let b = BoundingBox::from([0.0, 0.0, side / 2.0, side * 2.0]);
+            assert_eq!(grids.map_for(&b), map, "{side}");
+        }
+        let boxes = [[0.0, 0.0, 16.0, 8.0], [5.0, 5.0, 64.0, 64.0]].map(BoundingBox::from);
+        let sizes = grids.typical_log_sizes(boxes.iter());
+        let wanted = [[2f32.ln(), 0.0], [4f32.ln(); 2], [4f32.ln(); 2]];
+        for (got, wanted) in sizes.iter().flatten().zip(wanted.iter().flatten()) {
+            assert!((got - wanted).abs() < 1e-6, "{sizes:?}");
+        }
+    }
 
     fn target(x: f64, y: f64) -> Target {
         Target {

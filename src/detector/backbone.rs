@@ -99,15 +99,12 @@ impl InvertedResidual {
     }
 }
 
-/// Features of an image at two or three strides.
-pub(super) struct Features<T = Tensor<4>> {
-    /// `[N, H / 8, W / 8, C]`.
-    pub stride_8: T,
-    /// `[N, H / 16, W / 16, C]`.
-    pub stride_16: T,
-    /// `[N, H / 32, W / 32, C]`, where asked for.
-    pub stride_32: Option<T>,
-}
+/// Strides of the features.
+pub(super) const FEATURE_STRIDES: [usize; 3] = [8, 16, 32];
+
+/// Features of an image at strides 8, 16 and, where asked for, 32:
+/// `[N, H / stride, W / stride, C]`.
+pub(super) type Features<T = Tensor<4>> = Vec<T>;
 
 /// MobileNetV2 up to stride 16, and to stride 32 where asked for.
 #[derive(Module, Debug)]
@@ -169,11 +166,7 @@ impl Backbone {
         let stride_16 = run(stride_8.clone(), &self.to_stride_16);
         let stride_32 =
             (!self.to_stride_32.is_empty()).then(|| run(stride_16.clone(), &self.to_stride_32));
-        Features {
-            stride_8,
-            stride_16,
-            stride_32,
-        }
+        [stride_8, stride_16].into_iter().chain(stride_32).collect()
     }
 
     /// Adds the backbone to a graph, as [`Backbone::forward`] runs it, but in NCHW.
@@ -187,11 +180,7 @@ impl Backbone {
         let stride_16 = run(&stride_8, &self.to_stride_16);
         let stride_32 =
             (!self.to_stride_32.is_empty()).then(|| run(&stride_16, &self.to_stride_32));
-        Features {
-            stride_8,
-            stride_16,
-            stride_32,
-        }
+        [stride_8, stride_16].into_iter().chain(stride_32).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::assignment::{Grid, Target, assign};
+use super::assignment::{Grid, Grids, Target, assign};
 use super::config::TrainPlan;
 use super::head::class_channels;
 use super::image_store::StoredImage;
@@ -121,12 +121,12 @@ impl<'a> Batcher<'a> {
     /// Prepares batch `step`.
     pub fn batch(&self, step: u64) -> Batch {
         let size = self.plan.training_size();
-        let grid = Grid::of(size, self.plan.output_stride);
+        let grids = Grids::of(size, &self.plan.output_strides);
         let members = self.members(step);
         let mut pixels = vec![0.0; members.len() * size.height * size.width * 3];
         let mut targets = BatchTargets {
-            objectness: vec![0.0; members.len() * grid.cells()],
-            weight: vec![1.0; members.len() * grid.cells()],
+            objectness: vec![0.0; members.len() * grids.cells()],
+            weight: vec![1.0; members.len() * grids.cells()],
             ..BatchTargets::default()
         };
         let slots = pixels.chunks_exact_mut(size.height * size.width * 3);
@@ -137,12 +137,20 @@ impl<'a> Batcher<'a> {
             let view = View::draw(self.plan, image, &mut generator);
             view.render(image, pixels);
             let objects = view.targets(image);
+            let seen = |class| objects.iter().any(|object| object.class == class);
+            let seen = (0..self.classes).map(|class| f32::from(seen(class)));
+            targets.image_classes.extend(seen);
             let crowds = image
                 .crowds
                 .iter()
                 .map(|b| view.moved(b))
                 .collect::<Vec<_>>();
-            self.add_targets(&mut targets, slot, &objects, &crowds, grid);
+            for (map, (first, grid)) in grids.maps().enumerate() {
+                let own = |object: &&Target| grids.map_for(&object.bbox) == map;
+                let own: Vec<Target> = objects.iter().filter(own).cloned().collect();
+                let first = slot * grids.cells() + first;
+                self.add_targets(&mut targets, first, &own, &crowds, grid);
+            }
         }
         Batch {
             step,
@@ -152,16 +160,16 @@ impl<'a> Batcher<'a> {
         }
     }
 
+    /// Adds what a map, whose first cell is number `first` of the batch, is to learn.
     fn add_targets(
         &self,
         batch: &mut BatchTargets,
-        slot: usize,
+        first: usize,
         objects: &[Target],
         crowds: &[BoundingBox],
         grid: Grid,
     ) {
         let assignment = assign(objects, crowds, grid, &self.plan.assignment);
-        let first = slot * grid.cells();
         for cell in assignment.ignored {
             batch.weight[first + cell] = 0.0;
         }

@@ -64,6 +64,8 @@ pub struct LogLine {
     #[serde(rename = "box")]
     pub bounding_box: f32,
     pub class: f32,
+    #[serde(default)]
+    pub image_class: f32,
     pub learning_rate: f64,
     /// Images drawn so far, and how many of them count as real.
     pub images: u64,

@@ -9,7 +9,10 @@ use crate::dataset::{Dataset, Split};
 use crate::spec::{Interval, Problems, SpecError};
 
 /// The largest stride of the backbone: input sides are multiples of it.
-pub(super) const MAX_STRIDE: usize = 32;
+const BACKBONE_STRIDE: usize = 32;
+
+/// Strides that a map may have.
+const STRIDES: [usize; 4] = [8, 16, 32, 64];
 
 /// Largest side of an input.
 const MAX_SIDE: usize = 4096;
@@ -28,19 +31,20 @@ pub struct TrainSpec {
     pub start: Option<StartSpec>,
     /// Scale of the backbone's channels, `0.1..=2`; 1 is the published MobileNetV2.
     pub width_multiplier: f64,
-    /// Size that images are letterboxed to; multiples of 32.
+    /// Size that images are letterboxed to; multiples of 32, and of 64 where that is a
+    /// stride.
     pub input: InputSize,
     /// Where given, a training sees windows of this size instead of whole inputs;
-    /// multiples of 32, at most the input. Small objects then have enough pixels at the
+    /// multiples as of the input, which is the most. Small objects then have enough pixels at the
     /// cost of a small input, most of whose pixels would show none.
     pub window: Option<InputSize>,
-    /// Pixels a cell of the output map: 16 or 32.
-    pub output_stride: usize,
-    /// With output stride 16: add the features of stride 8, which know best where in a
-    /// cell a small object lies.
-    pub fuse_stride_8: bool,
-    /// With output stride 16: add the upsampled features of stride 32.
-    pub fuse_stride_32: bool,
+    /// Pixels a cell of each output map, ascending, of 8, 16, 32 and 64. Several make a
+    /// feature pyramid, where each object is learnt by the map that suits its size.
+    pub output_strides: Vec<usize>,
+    /// Strides of further features that are added: coarser ones doubled in size, and those
+    /// of half the finest output stride, which know best where in a cell a small object
+    /// lies.
+    pub fuse_strides: Vec<usize>,
     /// Channels of neck and head.
     pub head_channels: usize,
     /// Optimiser steps: the budget, which does not depend on the size of the set.
@@ -75,9 +79,8 @@ impl Default for TrainSpec {
                 width: 320,
             },
             window: None,
-            output_stride: 16,
-            fuse_stride_8: true,
-            fuse_stride_32: true,
+            output_strides: vec![16],
+            fuse_strides: vec![8, 32],
             head_channels: 64,
             steps: 1000,
             batch_size: 16,
@@ -190,6 +193,10 @@ pub struct LossSpec {
     /// generalised measure then first grows the box.
     pub distance_weight: f64,
     pub class_weight: f64,
+    /// Weight of an auxiliary task: to say of the whole image which classes are in it, from
+    /// the mean of the backbone's last features. It shapes these and is not used to predict.
+    /// 0 leaves it out.
+    pub image_class_weight: f64,
 }
 
 impl Default for LossSpec {
@@ -201,6 +208,7 @@ impl Default for LossSpec {
             box_weight: 2.0,
             distance_weight: 0.5,
             class_weight: 1.0,
+            image_class_weight: 0.0,
         }
     }
 }
@@ -304,6 +312,21 @@ impl TrainPlan {
     pub fn training_size(&self) -> InputSize {
         self.window.unwrap_or(self.input)
     }
+
+    /// Strides of the maps that are joined from coarse to fine, ascending: from the finest
+    /// output to the coarsest stride in use.
+    pub fn levels(&self) -> Vec<usize> {
+        let (finest, coarsest) = (self.output_strides[0], self.0.coarsest_stride());
+        let within = |stride: &usize| (finest..=coarsest).contains(stride);
+        STRIDES.into_iter().filter(within).collect()
+    }
+
+    /// Whether the features of half the finest output stride are added.
+    pub fn fuses_finer(&self) -> bool {
+        self.fuse_strides
+            .iter()
+            .any(|stride| *stride < self.output_strides[0])
+    }
 }
 
 impl TrainSpec {
@@ -319,7 +342,49 @@ impl TrainSpec {
         problems.into_result(path, TrainPlan(self))
     }
 
+    fn coarsest_stride(&self) -> usize {
+        let strides = self.output_strides.iter().chain(&self.fuse_strides);
+        strides.copied().max().unwrap_or(BACKBONE_STRIDE)
+    }
+
+    fn check_strides(&self, problems: &mut Problems) {
+        let outputs = &self.output_strides;
+        let is_sorted = outputs.is_sorted_by(|a, b| a < b);
+        let known = |stride: &usize| STRIDES.contains(stride);
+        problems.require(
+            !outputs.is_empty() && is_sorted && outputs.iter().all(known),
+            "output_strides",
+            format!("{outputs:?} is not an ascending list of 8, 16, 32 and 64"),
+        );
+        let Some(finest) = outputs.first() else {
+            return;
+        };
+        let fused = &self.fuse_strides;
+        for stride in fused {
+            let ok = known(stride) && !outputs.contains(stride) && *stride * 2 >= *finest;
+            problems.require(
+                ok,
+                "fuse_strides",
+                format!(
+                    "{stride} is an output stride, or none of 8, 16, 32 and 64, or less than half \
+                     the finest output stride {finest}"
+                ),
+            );
+        }
+        let coarsest = self.coarsest_stride();
+        for stride in STRIDES {
+            let between = (*finest..coarsest).contains(&stride);
+            problems.require(
+                !between || outputs.contains(&stride) || fused.contains(&stride),
+                "fuse_strides",
+                format!("{stride} is missing between {finest} and {coarsest}; add it"),
+            );
+        }
+    }
+
     fn check(&self, problems: &mut Problems) {
+        self.check_strides(problems);
+        let multiple = self.coarsest_stride().max(BACKBONE_STRIDE);
         let window = self.window.unwrap_or(self.input);
         for (key, side, most) in [
             ("input.height", self.input.height, MAX_SIDE),
@@ -327,20 +392,14 @@ impl TrainSpec {
             ("window.height", window.height, self.input.height),
             ("window.width", window.width, self.input.width),
         ] {
-            let ok = side.is_multiple_of(MAX_STRIDE) && (MAX_STRIDE..=most).contains(&side);
+            let ok = side.is_multiple_of(multiple) && (multiple..=most).contains(&side);
             // Without a window of its own the input has said it already.
             problems.require(
                 ok || (key.starts_with("window") && self.window.is_none()),
                 key,
-                format!("{side} is not a multiple of 32 in 32..={most}"),
+                format!("{side} is not a multiple of {multiple} in {multiple}..={most}"),
             );
         }
-        let stride = self.output_stride;
-        problems.require(
-            matches!(stride, 16 | 32),
-            "output_stride",
-            format!("{stride} is neither 16 nor 32"),
-        );
         let named = self
             .class_agnostic
             .as_ref()
@@ -404,6 +463,12 @@ impl TrainSpec {
         );
         check("loss.box_weight", self.loss.box_weight, 0.0, 1e4);
         check("loss.class_weight", self.loss.class_weight, 0.0, 1e4);
+        check(
+            "loss.image_class_weight",
+            self.loss.image_class_weight,
+            0.0,
+            1e4,
+        );
         check("loss.distance_weight", self.loss.distance_weight, 0.0, 1e4);
         match self.loss.objectness {
             ObjectnessLoss::Focal { alpha, gamma } => {
@@ -506,12 +571,45 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let message = plan("input: {height: 300, width: 320}\nsteps: 0\noutput_stride: 8")
+        let message = plan("input: {height: 300, width: 320}\nsteps: 0\noutput_strides: [4]")
             .unwrap_err()
             .to_string();
-        for expected in ["input.height: 300", "steps: 0", "output_stride: 8"] {
+        for expected in ["input.height: 300", "steps: 0", "output_strides: [4]"] {
             assert!(message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn strides_make_a_ladder_without_gaps() {
+        let levels = |outputs: &str, fused: &str| {
+            plan(&format!(
+                "{{output_strides: {outputs}, fuse_strides: {fused}}}"
+            ))
+            .map(|plan| (plan.levels(), plan.fuses_finer()))
+        };
+        assert_eq!(levels("[16]", "[8, 32]").unwrap(), (vec![16, 32], true));
+        assert_eq!(levels("[32]", "[64]").unwrap(), (vec![32, 64], false));
+        assert_eq!(
+            levels("[8, 16, 32]", "[]").unwrap(),
+            (vec![8, 16, 32], false)
+        );
+        for (outputs, fused, expected) in [
+            ("[]", "[]", "ascending"),
+            ("[32, 16]", "[]", "ascending"),
+            ("[12]", "[]", "ascending"),
+            ("[32]", "[8]", "less than half"),
+            ("[16]", "[16]", "is an output stride"),
+            ("[8, 32]", "[]", "16 is missing between 8 and 32"),
+            ("[16]", "[64]", "32 is missing between 16 and 64"),
+        ] {
+            let message = levels(outputs, fused).unwrap_err().to_string();
+            assert!(message.contains(expected), "{outputs} {fused}: {message}");
+        }
+        let message =
+            plan("{output_strides: [32], fuse_strides: [64], input: {height: 96, width: 64}}")
+                .unwrap_err()
+                .to_string();
+        assert!(message.contains("96 is not a multiple of 64"), "{message}");
     }
 
     #[test]

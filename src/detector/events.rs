@@ -81,6 +81,7 @@ impl EventFile {
             ("loss/objectness", line.objectness),
             ("loss/box", line.bounding_box),
             ("loss/class", line.class),
+            ("loss/image_class", line.image_class),
             ("learning_rate", line.learning_rate as f32),
             ("seconds/waited_for_data", line.waited_s as f32),
         ];
@@ -158,6 +159,7 @@ mod tests {
             objectness: 0.5,
             bounding_box: 1.0,
             class: 0.0,
+            image_class: 0.75,
             learning_rate: 0.01,
             images: 16 * step,
             real_images: 8 * step,
@@ -177,9 +179,10 @@ mod tests {
             assert_eq!(crc, masked_crc(message));
             rest = &rest[16 + length..];
             if let Some(summary) = event.summary {
-                assert_eq!(summary.value.len(), 6);
+                assert_eq!(summary.value.len(), 7);
                 assert_eq!(summary.value[0].simple_value, Some(1.5));
                 assert_eq!(summary.value[3].simple_value, Some(0.0));
+                assert_eq!(summary.value[4].simple_value, Some(0.75));
                 steps.push(event.step);
             }
         }

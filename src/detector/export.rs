@@ -1,6 +1,6 @@
 //! A trained detector as an ONNX file that needs nothing of this program.
 
-use super::assignment::Grid;
+use super::assignment::{Grid, Grids};
 use super::head::{BOX_END, class_channels};
 use super::loss::LOG_SIZE_BOUNDS;
 use super::onnx::{Attribute, Graph, Value};
@@ -17,30 +17,21 @@ impl Detector {
     pub fn to_onnx(&self) -> Vec<u8> {
         let plan = self.plan();
         let (height, width) = (plan.input.height, plan.input.width);
-        let grid = Grid::of(plan.input, plan.output_stride);
+        let grids = Grids::of(plan.input, &plan.output_strides);
         let logits = class_channels(self.classes().len());
         let mut graph = Graph::default();
         let graph_input = graph.input("images", &[3, height, width]);
         let images = normalised(&mut graph, &graph_input);
-        let map = self.model().describe(&mut graph, &images);
-
-        let last = graph.node(
-            "Transpose",
-            &[&map],
-            &[("perm", Attribute::Integers(vec![0, 2, 3, 1]))],
-        );
-        let sizes = graph.integers(&[0, grid.cells() as i64, (BOX_END + logits) as i64]);
-        let cells = graph.node("Reshape", &[&last, &sizes], &[]);
-        let boxes = decoded(&mut graph, &cells, grid);
-        let objectness = graph.slice(&cells, 2, (0, 1));
-        let mut scores = graph.node("Sigmoid", &[&objectness], &[]);
-        if logits > 0 {
-            let classes = graph.slice(&cells, 2, (BOX_END, BOX_END + logits));
-            let classes = graph.node("Sigmoid", &[&classes], &[]);
-            scores = graph.node("Mul", &[&scores, &classes], &[]);
+        let maps = self.model().describe(&mut graph, &images);
+        let (mut boxes, mut scores) = (Vec::new(), Vec::new());
+        for (map, (_, grid)) in maps.iter().zip(grids.maps()) {
+            let cells = cells_of(&mut graph, map, grid, BOX_END + logits);
+            boxes.push(decoded(&mut graph, &cells, grid));
+            scores.push(scored(&mut graph, &cells, logits));
         }
-        graph.output("boxes", boxes, &[grid.cells(), 4]);
-        graph.output("scores", scores, &[grid.cells(), logits.max(1)]);
+        let (boxes, scores) = (joined(&mut graph, boxes), joined(&mut graph, scores));
+        graph.output("boxes", boxes, &[grids.cells(), 4]);
+        graph.output("scores", scores, &[grids.cells(), logits.max(1)]);
         let classes = serde_json::Value::from(self.classes().to_vec());
         graph.into_bytes("detector", &[("classes", classes.to_string())])
     }
@@ -54,6 +45,35 @@ fn normalised(graph: &mut Graph, images: &Value) -> Value {
     let deviations = graph.floats("deviation", &shape, &deviations);
     let centred = graph.node("Sub", &[images, &means], &[]);
     graph.node("Div", &[&centred, &deviations], &[])
+}
+
+/// `[batch, channels, rows, columns]` to `[batch, cells, channels]`.
+fn cells_of(graph: &mut Graph, map: &Value, grid: Grid, channels: usize) -> Value {
+    let order = [("perm", Attribute::Integers(vec![0, 2, 3, 1]))];
+    let last = graph.node("Transpose", &[map], &order);
+    let sizes = graph.integers(&[0, grid.cells() as i64, channels as i64]);
+    graph.node("Reshape", &[&last, &sizes], &[])
+}
+
+/// Objectness times the probability of each class: `[batch, cells, classes]`.
+fn scored(graph: &mut Graph, cells: &Value, logits: usize) -> Value {
+    let objectness = graph.slice(cells, 2, (0, 1));
+    let objectness = graph.node("Sigmoid", &[&objectness], &[]);
+    if logits == 0 {
+        return objectness;
+    }
+    let classes = graph.slice(cells, 2, (BOX_END, BOX_END + logits));
+    let classes = graph.node("Sigmoid", &[&classes], &[]);
+    graph.node("Mul", &[&objectness, &classes], &[])
+}
+
+/// The cells of all maps, one map after the other.
+fn joined(graph: &mut Graph, maps: Vec<Value>) -> Value {
+    let maps: Vec<&Value> = maps.iter().collect();
+    match maps.as_slice() {
+        [map] => (*map).clone(),
+        maps => graph.node("Concat", maps, &[("axis", Attribute::Integer(1))]),
+    }
 }
 
 /// `[batch, cells, 5 + logits]` to corners in input pixels, `[batch, cells, 4]`.
@@ -91,21 +111,24 @@ mod tests {
     #[test]
     fn every_form_of_the_network_gives_a_whole_graph() {
         let folder = tempfile::tempdir().unwrap();
-        for (output_stride, fuse_stride_32, classes) in
-            [(16, true, 3), (16, false, 1), (32, true, 2)]
-        {
+        for (output_strides, fuse_strides, classes) in [
+            (vec![16], vec![8, 32], 3),
+            (vec![16], vec![], 1),
+            (vec![32], vec![64], 2),
+            (vec![8, 16, 32], vec![], 2),
+        ] {
             let spec = TrainSpec {
                 width_multiplier: 0.2,
                 input: InputSize {
                     height: 64,
-                    width: 96,
+                    width: 128,
                 },
-                output_stride,
-                fuse_stride_32,
+                output_strides,
+                fuse_strides,
                 ..TrainSpec::default()
             };
             let plan = spec.into_plan("test".as_ref()).unwrap();
-            let model = Model::new(&plan, classes, [0.0; 2], SeedKey::new(b"test", 1));
+            let model = Model::unsized_for(&plan, classes, SeedKey::new(b"test", 1));
             save_weights(folder.path(), &model).unwrap();
             let config = ModelConfig {
                 run: PlanHash::of(&1),

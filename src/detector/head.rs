@@ -21,6 +21,32 @@ pub(super) fn class_channels(classes: usize) -> usize {
     if classes > 1 { classes } else { 0 }
 }
 
+/// The auxiliary task: the logit of each class's being in the image, from the mean of a map.
+#[derive(Module, Debug)]
+pub(super) struct ImageClassifier {
+    /// `[channels, classes]`.
+    weight: Param<Tensor<2>>,
+    /// `[classes]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl ImageClassifier {
+    pub fn new(channels: usize, classes: usize, device: &Device) -> Self {
+        ImageClassifier {
+            weight: Param::from_tensor(Tensor::zeros([channels, classes], device)),
+            bias: Param::from_tensor(Tensor::zeros([classes], device)),
+        }
+    }
+
+    /// `[N, rows, columns, channels]` to `[N, classes]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let [images, rows, columns, channels] = x.dims();
+        let cells = x.reshape([images, rows * columns, channels]);
+        let mean = cells.mean_dim(1).reshape([images, channels]);
+        mean.matmul(self.weight.val()) + self.bias.val().unsqueeze_dim::<2>(0)
+    }
+}
+
 /// Two depthwise-separable layers and a linear one.
 #[derive(Module, Debug)]
 pub(super) struct Head {
@@ -52,16 +78,18 @@ impl Head {
         }
     }
 
-    /// `[N, rows, columns, head_channels]` to `[N * rows * columns, 5 + class logits]`.
+    /// `[N, rows, columns, head_channels]` to `[N, rows * columns, 5 + class logits]`.
     ///
     /// The box of a cell is `(cx, cy, ln w, ln h)` in cells, its centre relative to
     /// the cell's.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<3> {
         let separable = |x, block: &[ConvBnAct]| chain(x, &[&block[0], &block[1]], false);
         let x = self.blocks.chunks_exact(2).fold(x, separable);
         let [images, rows, columns, channels] = x.dims();
         let flat = x.reshape([images * rows * columns, channels]);
-        flat.matmul(self.weight.val()) + self.bias.val().unsqueeze_dim::<2>(0)
+        let logits = flat.matmul(self.weight.val()) + self.bias.val().unsqueeze_dim::<2>(0);
+        let outputs = logits.dims()[1];
+        logits.reshape([images, rows * columns, outputs])
     }
 
     /// Adds the head to a graph: `[N, head_channels, rows, columns]` to

@@ -1,11 +1,12 @@
 //! The loss of a batch: objectness over all cells, box and class over those with an
-//! object.
+//! object, and the classes of whole images.
 
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::config::{BoxLoss, LossSpec, ObjectnessLoss};
 use super::head::BOX_END;
+use super::model::Output;
 
 /// Bounds of the predicted log width and height in cells, so that an early outlier
 /// cannot overflow.
@@ -26,6 +27,8 @@ pub(super) struct BatchTargets {
     pub boxes: Vec<f32>,
     /// One-hot classes, `[P, class logits]`.
     pub classes: Vec<f32>,
+    /// 1 where a class is seen in an image, `[N, classes]`.
+    pub image_classes: Vec<f32>,
 }
 
 /// The terms of a loss, each a tensor of one value; `total` has the gradient.
@@ -34,10 +37,15 @@ pub(super) struct LossTerms {
     pub objectness: Tensor<1>,
     pub bounding_box: Tensor<1>,
     pub class: Tensor<1>,
+    pub image_class: Tensor<1>,
 }
 
-/// The loss of `output` (`[N * cells, 5 + class logits]`).
-pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -> LossTerms {
+/// The loss of a network's output.
+pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> LossTerms {
+    let Output {
+        cells: output,
+        image_classes,
+    } = output;
     let device = output.device();
     let [cells, channels] = output.dims();
     let count = targets.positives.len();
@@ -72,13 +80,24 @@ pub(super) fn loss(output: Tensor<2>, targets: &BatchTargets, spec: &LossSpec) -
     }
     let objectness =
         (objectness_loss(logits, wanted_objectness, spec.objectness) * weight).sum() * scale;
+    let mut total = objectness.clone() * spec.objectness_weight
+        + bounding_box.clone() * spec.box_weight
+        + class.clone() * spec.class_weight;
+    let image_class = match image_classes {
+        Some(logits) => {
+            let wanted = matrix(&targets.image_classes, logits.dims()[1], &device);
+            let loss = cross_entropy(logits, wanted).mean();
+            total = total + loss.clone() * spec.image_class_weight;
+            loss
+        }
+        None => zero(),
+    };
     LossTerms {
-        total: objectness.clone() * spec.objectness_weight
-            + bounding_box.clone() * spec.box_weight
-            + class.clone() * spec.class_weight,
+        total,
         objectness,
         bounding_box,
         class,
+        image_class,
     }
 }
 
@@ -243,6 +262,40 @@ mod tests {
         close(measure([0.0, 0.0, 2.0, 1.0], a, BoxLoss::Ciou), ciou);
     }
 
+    /// The cells of a network with two classes and without the auxiliary task.
+    fn cells(values: &[f32], device: &Device) -> Output {
+        Output {
+            cells: matrix(values, 7, device),
+            image_classes: None,
+        }
+    }
+
+    #[test]
+    fn the_classes_of_an_image_are_part_of_the_loss_where_they_are_asked_for() {
+        let device = Device::flex().autodiff();
+        let (output, targets) = example();
+        let spec = LossSpec {
+            image_class_weight: 2.0,
+            ..LossSpec::default()
+        };
+        let without = loss(cells(&output, &device), &targets, &spec);
+        let logits = matrix(&[0.0, 1.0], 2, &device).require_grad();
+        let with = Output {
+            image_classes: Some(logits.clone()),
+            ..cells(&output, &device)
+        };
+        let with = loss(with, &targets, &spec);
+        // Seen at a probability of a half, and not seen at sigmoid(1).
+        let wanted = (2f32.ln() + (1.0 + 1f32.exp()).ln()) / 2.0;
+        assert!((with.image_class.clone().into_scalar::<f32>() - wanted).abs() < 1e-6);
+        let more = with.total.clone() - without.total;
+        assert!((more.into_scalar::<f32>() - 2.0 * wanted).abs() < 1e-5);
+        let gradient = logits.grad(&with.total.backward()).unwrap();
+        let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+        let sigmoid = 1.0 / (1.0 + (-1f32).exp());
+        assert!((gradient[0] + 0.5).abs() < 1e-6 && (gradient[1] - sigmoid).abs() < 1e-6);
+    }
+
     fn example() -> (Vec<f32>, BatchTargets) {
         let output = vec![
             0.3, 0.1, -0.2, 0.2, 0.4, 0.5, -0.3, //
@@ -255,6 +308,7 @@ mod tests {
             positives: vec![0],
             boxes: vec![0.3, 0.1, 1.5, 1.0],
             classes: vec![1.0, 0.0],
+            image_classes: vec![1.0, 0.0],
         };
         (output, targets)
     }
@@ -291,11 +345,15 @@ mod tests {
                 ..LossSpec::default()
             };
             let value = |values: &[f32]| {
-                let output = matrix(values, 7, &Device::flex());
+                let output = cells(values, &Device::flex());
                 loss(output, &targets, &spec).total.into_scalar::<f32>()
             };
             let x = matrix(&output, 7, &device).require_grad();
-            let grads = loss(x.clone(), &targets, &spec).total.backward();
+            let tracked = Output {
+                cells: x.clone(),
+                image_classes: None,
+            };
+            let grads = loss(tracked, &targets, &spec).total.backward();
             let grad: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
             assert_eq!(grad[14], 0.0, "an ignored cell has no gradient");
             for index in 0..output.len() {
@@ -347,7 +405,7 @@ mod tests {
         };
         let mut term = |logit: f32| {
             output[0] = logit;
-            let terms = loss(matrix(&output, 7, &device), &targets, &spec);
+            let terms = loss(cells(&output, &device), &targets, &spec);
             terms.objectness.into_scalar::<f32>()
         };
         let best = (iou / (1.0 - iou)).ln();
@@ -363,7 +421,7 @@ mod tests {
         targets.boxes.clear();
         targets.classes.clear();
         let terms = loss(
-            matrix(&output, 7, &Device::flex()),
+            cells(&output, &Device::flex()),
             &targets,
             &LossSpec::default(),
         );

@@ -6,47 +6,100 @@ use rand_distr::Distribution as _;
 
 use super::backbone::Backbone;
 use super::config::TrainPlan;
-use super::head::Head;
-use super::neck::{Neck, uses_stride_32};
+use super::head::{Head, ImageClassifier};
+use super::neck::Neck;
 use super::onnx::{Graph, Value};
 use crate::seed::SeedKey;
 
 /// Standard deviation of the prediction layer's first weights.
 const PREDICTION_DEVIATION: f64 = 0.01;
 
-/// Backbone, neck and head.
+/// What the network says of a batch.
+pub(super) struct Output {
+    /// `[N * cells, 5 + class logits]`: see [`Head::forward`]. The cells of an image lie map
+    /// by map, the finest first.
+    pub cells: Tensor<2>,
+    /// Logits of each class's being in the image, `[N, classes]`, where the network has the
+    /// auxiliary task.
+    pub image_classes: Option<Tensor<2>>,
+}
+
+/// Backbone, neck, a head for each output map and the auxiliary task.
 #[derive(Module, Debug)]
 pub(super) struct Model {
     backbone: Backbone,
     neck: Neck,
-    head: Head,
+    heads: Vec<Head>,
+    image_classifier: Option<ImageClassifier>,
 }
 
 impl Model {
     /// Makes the network on a device without autodiff. Its weights come from `key`
     /// alone: burn's own generator is shared by all threads of the process, so two
-    /// trainings at once would disturb each other.
-    pub fn new(plan: &TrainPlan, classes: usize, log_size: [f32; 2], key: SeedKey) -> Self {
+    /// trainings at once would disturb each other. `log_sizes` are the logarithms of width
+    /// and height in cells at which the boxes of each output map start.
+    pub fn new(plan: &TrainPlan, classes: usize, log_sizes: &[[f32; 2]], key: SeedKey) -> Self {
         let device = Device::flex();
+        let needs_all = plan.levels().last().is_some_and(|coarsest| *coarsest >= 32);
+        let head = |log_size: &[f32; 2]| Head::new(plan.head_channels, classes, *log_size, &device);
         let model = Model {
-            backbone: Backbone::new(plan.width_multiplier, uses_stride_32(plan), &device),
+            backbone: Backbone::new(plan.width_multiplier, needs_all, &device),
             neck: Neck::new(plan, &device),
-            head: Head::new(plan.head_channels, classes, log_size, &device),
+            heads: log_sizes.iter().map(head).collect(),
+            image_classifier: (plan.loss.image_class_weight > 0.0).then(|| {
+                let [_, fine, coarse] = Backbone::channels(plan.width_multiplier);
+                let channels = if needs_all { coarse } else { fine };
+                ImageClassifier::new(channels, classes, &device)
+            }),
         };
         model.map(&mut Initialise { key, index: 0 })
     }
 
-    /// `[N, H, W, 3]` to `[N * cells, 5 + class logits]`: see [`Head::forward`].
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head
-            .forward(self.neck.forward(self.backbone.forward(images)))
+    /// The network before it has seen a data set.
+    pub fn unsized_for(plan: &TrainPlan, classes: usize, key: SeedKey) -> Self {
+        Self::new(
+            plan,
+            classes,
+            &vec![[0.0; 2]; plan.output_strides.len()],
+            key,
+        )
     }
 
-    /// Adds the network to a graph: `[N, 3, H, W]` to `[N, 5 + class logits, rows, columns]`.
-    pub fn describe(&self, graph: &mut Graph, images: &Value) -> Value {
+    /// `[N, H, W, 3]` to what training compares with the labels.
+    pub fn forward(&self, images: Tensor<4>) -> Output {
+        let features = self.backbone.forward(images);
+        let image_classes = self.image_classifier.as_ref().zip(features.last());
+        let image_classes = image_classes.map(|(task, x)| task.forward(x.clone()));
+        Output {
+            cells: self.detect(&features),
+            image_classes,
+        }
+    }
+
+    /// `[N, H, W, 3]` to the cells of [`Output`].
+    pub fn predict(&self, images: Tensor<4>) -> Tensor<2> {
+        self.detect(&self.backbone.forward(images))
+    }
+
+    fn detect(&self, features: &[Tensor<4>]) -> Tensor<2> {
+        let maps = self.neck.forward(features);
+        let heads = self.heads.iter().zip(maps);
+        let mut outputs: Vec<Tensor<3>> = heads.map(|(head, map)| head.forward(map)).collect();
+        let joined = match outputs.len() {
+            1 => outputs.remove(0),
+            _ => Tensor::cat(outputs, 1),
+        };
+        let [images, cells, channels] = joined.dims();
+        joined.reshape([images * cells, channels])
+    }
+
+    /// Adds the network to a graph: `[N, 3, H, W]` to `[N, 5 + class logits, rows, columns]`
+    /// of each output map, finest first.
+    pub fn describe(&self, graph: &mut Graph, images: &Value) -> Vec<Value> {
         let features = self.backbone.describe(graph, images);
-        let joined = self.neck.describe(graph, &features);
-        self.head.describe(graph, joined)
+        let maps = self.neck.describe(graph, &features);
+        let heads = self.heads.iter().zip(maps);
+        heads.map(|(head, map)| head.describe(graph, map)).collect()
     }
 
     /// All weights and running statistics in the order of the network. The model must

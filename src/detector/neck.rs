@@ -1,104 +1,119 @@
-//! Joins the backbone's features into the one map that the head reads.
+//! Joins the backbone's features into the maps that the heads read.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::backbone::{Backbone, Features};
+use super::backbone::{Backbone, FEATURE_STRIDES};
 use super::config::TrainPlan;
 use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
 use super::onnx::{Graph, Value};
 
-/// Layers to a common number of channels, whose maps are added: the coarse one doubled
-/// in size (Lin et al. 2017, feature pyramids, figure 3), the finest one halved by a
-/// strided 3x3 window (Liu et al. 2018, path aggregation, figure 1b).
+/// A ladder of maps with a common number of channels. From the coarsest down, each is added,
+/// doubled in size, to the next finer one (Lin et al. 2017, feature pyramids, figure 3); to
+/// the finest of them the features below it may be added through a strided 3x3 window (Liu
+/// et al. 2018, path aggregation, figure 1b). Some or all of the maps are outputs.
 #[derive(Module, Debug)]
 pub(super) struct Neck {
-    from_stride_8: Option<ConvBnAct>,
-    from_stride_16: Option<ConvBnAct>,
-    from_stride_32: Option<ConvBnAct>,
+    from_finer: Option<ConvBnAct>,
+    /// Of each level, the finest first.
+    laterals: Vec<ConvBnAct>,
+    #[module(skip)]
+    levels: Vec<Level>,
+}
+
+/// A rung of the ladder.
+#[derive(Debug, Clone, PartialEq)]
+struct Level {
+    /// Index of the features that it reads.
+    features: usize,
+    is_output: bool,
 }
 
 impl Neck {
     pub fn new(plan: &TrainPlan, device: &Device) -> Self {
-        let [finest, fine, coarse] = Backbone::channels(plan.width_multiplier);
-        let lateral =
-            |channels| ConvBnActConfig::dense(channels, plan.head_channels, 1, Activation::None);
-        let from_stride_32 = match plan.output_stride {
-            16 => lateral(coarse).starting_at_zero(),
-            _ => lateral(coarse),
+        let channels = Backbone::channels(plan.width_multiplier);
+        let layer = |features: usize, kernel| {
+            let inputs = channels[features];
+            ConvBnActConfig::dense(inputs, plan.head_channels, kernel, Activation::None)
         };
-        // A window of 3x3 at every second place keeps where in a cell a thing lies.
-        let from_stride_8 =
-            ConvBnActConfig::dense(finest, plan.head_channels, 3, Activation::None).with_stride(2);
-        Neck {
-            from_stride_8: (plan.output_stride == 16 && plan.fuse_stride_8)
-                .then(|| from_stride_8.init(device)),
-            from_stride_16: (plan.output_stride == 16).then(|| lateral(fine).init(device)),
-            from_stride_32: uses_stride_32(plan).then(|| from_stride_32.init(device)),
-        }
-    }
-
-    /// `[N, H / stride, W / stride, head_channels]` at the plan's output stride.
-    pub fn forward(&self, features: Features) -> Tensor<4> {
-        let Features {
-            stride_8,
-            stride_16,
-            stride_32,
-        } = features;
-        let run = |layer: &Option<ConvBnAct>, x: Option<Tensor<4>>| {
-            layer.as_ref().zip(x).map(|(layer, x)| layer.forward(x))
-        };
-        let coarse = run(&self.from_stride_32, stride_32);
-        let joined = match run(&self.from_stride_16, Some(stride_16)) {
-            Some(map) => [
-                run(&self.from_stride_8, Some(stride_8)),
-                coarse.map(doubled),
-            ]
-            .into_iter()
-            .flatten()
-            .fold(map, |sum, map| sum + map),
-            None => coarse.expect("with output stride 32 there is a layer for that stride"),
-        };
-        joined.clamp_min(0.0)
-    }
-}
-
-impl Neck {
-    /// Adds the neck to a graph, as [`Neck::forward`] runs it, but in NCHW.
-    pub fn describe(&self, graph: &mut Graph, features: &Features<Value>) -> Value {
-        let mut maps = Vec::new();
-        let fine = [
-            (&self.from_stride_16, &features.stride_16),
-            (&self.from_stride_8, &features.stride_8),
-        ];
-        for (layer, x) in fine {
-            maps.extend(layer.as_ref().map(|layer| layer.describe(graph, x)));
-        }
-        if let Some((layer, x)) = self
-            .from_stride_32
-            .as_ref()
-            .zip(features.stride_32.as_ref())
-        {
-            let coarse = layer.describe(graph, x);
-            maps.push(if maps.is_empty() {
-                coarse
+        let (mut levels, mut laterals) = (Vec::new(), Vec::new());
+        for (index, stride) in plan.levels().into_iter().enumerate() {
+            let last = FEATURE_STRIDES.len() - 1;
+            let known = FEATURE_STRIDES.iter().position(|&known| known == stride);
+            let level = Level {
+                features: known.unwrap_or(last),
+                is_output: plan.output_strides.contains(&stride),
+            };
+            let lateral = match known {
+                Some(features) => layer(features, 1),
+                // Beyond the backbone (Lin et al. 2017, focal loss, footnote 2).
+                None => layer(last, 3).with_stride(2),
+            };
+            // What only adds to a finer map begins without a word in it.
+            let lateral = if level.is_output || index == 0 {
+                lateral
             } else {
-                graph.doubled(&coarse)
-            });
+                lateral.starting_at_zero()
+            };
+            laterals.push(lateral.init(device));
+            levels.push(level);
         }
-        let joined = maps
-            .into_iter()
-            .reduce(|sum, map| graph.node("Add", &[&sum, &map], &[]));
-        graph.clip(
-            joined.expect("a neck has a layer for some stride"),
-            (0.0, f32::INFINITY),
-        )
+        // A window of 3x3 at every second place keeps where in a cell a thing lies.
+        let from_finer = plan.fuses_finer().then(|| {
+            let finer = levels[0].features - 1;
+            layer(finer, 3).with_stride(2).init(device)
+        });
+        Neck {
+            from_finer,
+            laterals,
+            levels,
+        }
     }
-}
 
-/// Whether the model needs the backbone's last stages.
-pub(super) fn uses_stride_32(plan: &TrainPlan) -> bool {
-    plan.output_stride == 32 || plan.fuse_stride_32
+    /// The backbone's features to the output maps, finest first:
+    /// `[N, H / stride, W / stride, head_channels]`.
+    pub fn forward(&self, features: &[Tensor<4>]) -> Vec<Tensor<4>> {
+        let mut outputs = Vec::new();
+        let mut above: Option<Tensor<4>> = None;
+        for (index, (level, lateral)) in self.levels.iter().zip(&self.laterals).enumerate().rev() {
+            let mut map = lateral.forward(features[level.features].clone());
+            if let (0, Some(layer)) = (index, &self.from_finer) {
+                map = map + layer.forward(features[level.features - 1].clone());
+            }
+            if let Some(above) = above {
+                map = map + doubled(above);
+            }
+            if level.is_output {
+                outputs.push(map.clone().clamp_min(0.0));
+            }
+            above = Some(map);
+        }
+        outputs.reverse();
+        outputs
+    }
+
+    /// Adds the neck to a graph, as [`Neck::forward`] runs it, but in NCHW.
+    pub fn describe(&self, graph: &mut Graph, features: &[Value]) -> Vec<Value> {
+        let mut outputs = Vec::new();
+        let mut above: Option<Value> = None;
+        for (index, (level, lateral)) in self.levels.iter().zip(&self.laterals).enumerate().rev() {
+            let mut map = lateral.describe(graph, &features[level.features]);
+            if let (0, Some(layer)) = (index, &self.from_finer) {
+                let finer = layer.describe(graph, &features[level.features - 1]);
+                map = graph.node("Add", &[&map, &finer], &[]);
+            }
+            if let Some(above) = above {
+                let above = graph.doubled(&above);
+                map = graph.node("Add", &[&map, &above], &[]);
+            }
+            if level.is_output {
+                outputs.push(graph.clip(map.clone(), (0.0, f32::INFINITY)));
+            }
+            above = Some(map);
+        }
+        outputs.reverse();
+        outputs
+    }
 }
 
 /// Repeats each cell twice along both sides.
@@ -114,7 +129,52 @@ fn doubled(x: Tensor<4>) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::TrainSpec;
     use burn::tensor::TensorData;
+
+    fn ones(side: usize, channels: usize, factor: f32) -> Tensor<4> {
+        Tensor::full([1, side, side, channels], factor, &Device::flex())
+    }
+
+    #[test]
+    fn the_maps_of_a_pyramid_hear_of_coarser_ones_but_not_of_finer_ones() {
+        let spec = TrainSpec {
+            output_strides: vec![8, 16, 64],
+            fuse_strides: vec![32],
+            ..TrainSpec::default()
+        };
+        let plan = spec.into_plan("test".as_ref()).unwrap();
+        let device = Device::flex();
+        device.seed(1);
+        let neck = Neck::new(&plan, &device);
+        let channels = Backbone::channels(plan.width_multiplier);
+        let sides = [16, 8, 4];
+        let run = |changed: Option<usize>| -> Vec<Vec<f32>> {
+            let features: Vec<Tensor<4>> = (0..3)
+                .map(|index| {
+                    let factor = if changed == Some(index) { 2.0 } else { 1.0 };
+                    ones(sides[index], channels[index], factor)
+                })
+                .collect();
+            let maps = neck.forward(&features);
+            let dims: Vec<[usize; 4]> = maps.iter().map(Tensor::dims).collect();
+            let side = |side| [1, side, side, plan.head_channels];
+            assert_eq!(dims, [side(16), side(8), side(2)]);
+            let values = maps.into_iter().map(|map| map.into_data().try_to_vec());
+            values.map(Result::unwrap).collect()
+        };
+        let plain = run(None);
+        for (changed, wanted) in [
+            (0, [true, false, false]),
+            (1, [true, true, false]),
+            // Stride 64 is made of stride 32.
+            (2, [true, true, true]),
+        ] {
+            let now = run(Some(changed));
+            let differs: Vec<bool> = plain.iter().zip(&now).map(|(a, b)| a != b).collect();
+            assert_eq!(differs, wanted, "features {changed}");
+        }
+    }
 
     #[test]
     fn doubling_repeats_each_cell_in_a_square() {

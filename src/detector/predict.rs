@@ -7,7 +7,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::DetectorError;
-use super::assignment::Grid;
+use super::assignment::Grids;
 use super::checkpoint::{self, ModelConfig};
 use super::config::{self, PredictionSpec, TrainPlan};
 use super::head::{BOX_END, class_channels};
@@ -59,7 +59,7 @@ impl Detector {
             return Err(fail("its training has not finished"));
         }
         let key = SeedKey::new(b"train", config.seed);
-        let mut model = Model::new(&config.plan, config.classes.len(), [0.0; 2], key);
+        let mut model = Model::unsized_for(&config.plan, config.classes.len(), key);
         checkpoint::load_weights(folder, &mut model)?;
         Ok(Detector { config, model })
     }
@@ -192,18 +192,18 @@ impl Detector {
             Tensor::<4>::from_data(TensorData::new(pixels.concat(), shape), &Device::flex());
         let output: Vec<f32> = self
             .model
-            .forward(images)
+            .predict(images)
             .into_data()
             .try_to_vec()
             .expect("the network computes in 32-bit floats");
-        let grid = Grid::of(plan.input, plan.output_stride);
+        let grids = Grids::of(plan.input, &plan.output_strides);
         let logits = class_channels(self.config.classes.len());
-        let values = output.chunks_exact(grid.cells() * (BOX_END + logits));
+        let values = output.chunks_exact(grids.cells() * (BOX_END + logits));
         letterboxes
             .iter()
             .zip(values)
             .map(|(letterbox, values)| {
-                let mut boxes = decode(values, grid, logits, plan.prediction.score_threshold);
+                let mut boxes = decode(values, &grids, logits, plan.prediction.score_threshold);
                 for found in &mut boxes {
                     found.bbox = letterbox.to_image(&found.bbox);
                 }
@@ -219,11 +219,14 @@ fn sigmoid(logit: f32) -> f64 {
 
 /// The boxes of one image's output (`[cells, 5 + logits]`) whose score reaches the
 /// threshold, in input pixels. The score is objectness times class probability.
-fn decode(values: &[f32], grid: Grid, logits: usize, threshold: f64) -> Vec<ScoredBox> {
-    let stride = grid.stride as f64;
+fn decode(values: &[f32], grids: &Grids, logits: usize, threshold: f64) -> Vec<ScoredBox> {
     let (low, high) = LOG_SIZE_BOUNDS;
     let mut boxes = Vec::new();
-    for (cell, values) in values.chunks_exact(BOX_END + logits).enumerate() {
+    let cells = grids
+        .maps()
+        .flat_map(|(_, grid)| (0..grid.cells()).map(move |cell| (grid, cell)));
+    for ((grid, cell), values) in cells.zip(values.chunks_exact(BOX_END + logits)) {
+        let stride = grid.stride as f64;
         let objectness = sigmoid(values[0]);
         if objectness < threshold {
             continue;

@@ -313,9 +313,9 @@ fn imagenet_logits(path: &Path, image: &RgbImage) -> Result<Vec<f32>, DetectorEr
         .flat_map(|pixel| normalised(pixel.0.map(f32::from)))
         .collect();
     let data = TensorData::new(pixels, [1, height, width, 3]);
-    let features = backbone.forward(Tensor::from_data(data, &device)).stride_32;
-    let features = features.expect("the backbone was made with stride 32");
-    let features = last.forward(features);
+    let mut features = backbone.forward(Tensor::from_data(data, &device));
+    let coarsest = features.pop();
+    let features = last.forward(coarsest.expect("the backbone gives two features or three"));
     let [_, rows, columns, channels] = features.dims();
     let pooled = features.reshape([rows * columns, channels]).mean_dim(0);
     let data = TensorData::new(weight.clone(), [classes, LAST_CHANNELS]);
@@ -342,7 +342,7 @@ mod tests {
             ..TrainSpec::default()
         };
         let plan = spec.into_plan("test".as_ref()).unwrap();
-        let model = Model::new(&plan, classes, [0.0; 2], SeedKey::new(b"test", seed));
+        let model = Model::unsized_for(&plan, classes, SeedKey::new(b"test", seed));
         (plan, model)
     }
 

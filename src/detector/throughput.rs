@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
-use super::assignment::Grid;
+use super::assignment::Grids;
 use super::batch::Batch;
 use super::checkpoint::TrainState;
 use super::config::{TrainPlan, TrainSpec};
@@ -40,7 +40,7 @@ impl TrainingLoad {
         };
         let plan = spec.into_plan("the command line".as_ref())?;
         let key = SeedKey::new(b"training load", seed);
-        let model = Model::new(&plan, 1, [0.0; 2], key);
+        let model = Model::unsized_for(&plan, 1, key);
         let inference = model.clone();
         let state = TrainState {
             step: 0,
@@ -75,7 +75,7 @@ impl TrainingLoad {
         let shape = [self.plan.batch_size, size.height, size.width, 3];
         let data = TensorData::new(self.batch.pixels.clone(), shape);
         let images = Tensor::<4>::from_data(data, &Device::flex());
-        let _ = self.inference.forward(images);
+        let _ = self.inference.predict(images);
     }
 }
 
@@ -83,10 +83,11 @@ fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
     let mut generator = key.generator("pixels", 0);
     let size = plan.training_size();
     let count = plan.batch_size * size.height * size.width * 3;
-    let cells = plan.batch_size * Grid::of(size, plan.output_stride).cells();
+    let cells = plan.batch_size * Grids::of(size, &plan.output_strides).cells();
     let mut targets = BatchTargets {
         objectness: vec![0.0; cells],
         weight: vec![1.0; cells],
+        image_classes: vec![1.0; plan.batch_size],
         ..BatchTargets::default()
     };
     for cell in (0..cells).step_by(CELLS_PER_OBJECT) {
@@ -111,21 +112,29 @@ mod tests {
 
     #[test]
     fn steps_lower_the_loss() {
-        let spec = TrainSpec {
-            width_multiplier: 0.2,
-            input: InputSize {
-                height: 32,
-                width: 64,
-            },
-            batch_size: 2,
-            warmup_steps: 0,
-            ..TrainSpec::default()
-        };
-        let mut load = TrainingLoad::new(spec, 4).unwrap();
-        let first = load.step().unwrap();
-        for _ in 0..10 {
-            load.step().unwrap();
+        for (output_strides, fuse_strides) in [
+            (vec![16], vec![8, 32]),
+            (vec![32], vec![64]),
+            (vec![8, 16, 32], vec![]),
+        ] {
+            let spec = TrainSpec {
+                width_multiplier: 0.2,
+                input: InputSize {
+                    height: 64,
+                    width: 64,
+                },
+                output_strides,
+                fuse_strides,
+                batch_size: 2,
+                warmup_steps: 0,
+                ..TrainSpec::default()
+            };
+            let mut load = TrainingLoad::new(spec, 4).unwrap();
+            let first = load.step().unwrap();
+            for _ in 0..10 {
+                load.step().unwrap();
+            }
+            assert!(load.step().unwrap() < first);
         }
-        assert!(load.step().unwrap() < first);
     }
 }

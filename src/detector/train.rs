@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
+use super::assignment::Grids;
 use super::batch::{Batch, Batcher};
 use super::checkpoint::{self, LogLine, ModelConfig, TrainState};
 use super::config::{self, OptimizerSpec, TrainPlan};
@@ -110,7 +111,7 @@ fn train_until(
     let key = SeedKey::new(b"train", seed);
     if let Some(start) = &plan.start {
         // Weights that do not fit must show before the folder is this training's.
-        let model = Model::new(plan, config.classes.len(), [0.0; 2], key);
+        let model = Model::unsized_for(plan, config.classes.len(), key);
         pretrained::begin_with(model, &start.weights)?;
     }
     std::fs::create_dir_all(out).map_err(|error| DetectorError::Write {
@@ -224,8 +225,10 @@ fn begin(
     key: SeedKey,
     out: &Path,
 ) -> Result<TrainState, DetectorError> {
-    let log_size = typical_log_size(images, plan.output_stride);
-    let plain = Model::new(plan, config.classes.len(), log_size, key);
+    let boxes = images.iter().flat_map(|image| &image.targets);
+    let log_sizes = Grids::of(plan.input, &plan.output_strides)
+        .typical_log_sizes(boxes.map(|target| &target.bbox));
+    let plain = Model::new(plan, config.classes.len(), &log_sizes, key);
     let make_optimizer = |model: &Model| optimizer(&plan.optimizer, model);
     let resumed = checkpoint::resume(out, &config.run, &plain, make_optimizer)?;
     let mut state = match (resumed, &plan.start) {
@@ -253,19 +256,6 @@ fn begin(
 /// Learning rate of the backbone as a share of that of the rest.
 fn backbone_rate(plan: &TrainPlan) -> f64 {
     plan.start.as_ref().map_or(1.0, |start| start.backbone_rate)
-}
-
-/// Mean logarithm of the objects' widths and heights, in cells.
-fn typical_log_size(images: &[StoredImage], stride: usize) -> [f32; 2] {
-    let mut sum = [0.0f64; 2];
-    let mut count = 0;
-    for target in images.iter().flat_map(|image| &image.targets) {
-        for (sum, side) in sum.iter_mut().zip([target.bbox.width, target.bbox.height]) {
-            *sum += (side.max(1.0) / stride as f64).ln();
-        }
-        count += 1;
-    }
-    sum.map(|sum| (sum / f64::from(count.max(1))) as f32)
 }
 
 pub(super) fn optimizer(spec: &OptimizerSpec, model: &Model) -> ModuleOptimizer {
@@ -419,7 +409,7 @@ fn average(state: &mut TrainState, decay: f64) {
 /// Means of the loss terms since the last line of the log.
 #[derive(Default)]
 pub(super) struct Meter {
-    sums: [f64; 4],
+    sums: [f64; 5],
     count: u64,
     last: f32,
     /// Time that steps have waited for batches, since the beginning.
@@ -438,6 +428,7 @@ impl Meter {
             &terms.objectness,
             &terms.bounding_box,
             &terms.class,
+            &terms.image_class,
         ]
         .map(|term| term.clone().into_scalar::<f32>());
         for (sum, value) in self.sums.iter_mut().zip(values) {
@@ -454,7 +445,7 @@ impl Meter {
         step: u64,
         observer: &dyn Observer,
     ) -> LogLine {
-        let [total, objectness, bounding_box, class] =
+        let [total, objectness, bounding_box, class, image_class] =
             self.sums.map(|sum| (sum / self.count.max(1) as f64) as f32);
         *self = Meter {
             waited: self.waited,
@@ -466,6 +457,7 @@ impl Meter {
             objectness,
             bounding_box,
             class,
+            image_class,
             learning_rate: learning_rate(plan, step.saturating_sub(1)),
             images: step * plan.batch_size as u64,
             real_images: batcher.composition().real_before(step),

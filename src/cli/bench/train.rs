@@ -26,9 +26,12 @@ pub struct TrainArgs {
     /// Height and width of the images in pixels, multiples of 32.
     #[arg(long, value_name = "HxW", default_value = "192x320")]
     input: Input,
-    /// Pixels a cell of the output map: 16 or 32.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    output_stride: usize,
+    /// Pixels a cell of each output map, of 8, 16, 32 and 64.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "16")]
+    output_strides: Vec<usize>,
+    /// Strides of features that are added to them [default: 8,32 with output stride 16].
+    #[arg(long, value_name = "N,..", value_delimiter = ',', num_args = 0..)]
+    fuse_strides: Option<Vec<usize>>,
     /// Images a step.
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
@@ -74,10 +77,16 @@ pub(super) fn run(args: TrainArgs) -> anyhow::Result<super::Rate> {
 fn measure(args: &TrainArgs) -> anyhow::Result<super::Rate> {
     let batch = args.batch.get();
     let Input([height, width]) = args.input;
+    let fuse_strides = match (&args.fuse_strides, args.output_strides.as_slice()) {
+        (Some(strides), _) => strides.clone(),
+        (None, [16]) => TrainSpec::default().fuse_strides,
+        (None, _) => Vec::new(),
+    };
     let spec = TrainSpec {
         width_multiplier: args.width_multiplier,
         input: InputSize { height, width },
-        output_stride: args.output_stride,
+        output_strides: args.output_strides.clone(),
+        fuse_strides,
         batch_size: batch,
         ..TrainSpec::default()
     };

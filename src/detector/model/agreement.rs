@@ -76,6 +76,7 @@ impl Reference {
             positives: positives.iter().map(|word| word.to_bits() as i32).collect(),
             boxes: self.floats("boxes").unwrap(),
             classes: self.floats("classes").unwrap(),
+            image_classes: Vec::new(),
         }
     }
 
@@ -129,7 +130,7 @@ fn a_step_agrees_with_pytorch() {
     let plan = spec.into_plan(&path).unwrap();
     let classes = reference.number("classes");
     let before = reference.before();
-    let model = Model::new(&plan, classes, [0.0; 2], SeedKey::new(b"agreement", 0));
+    let model = Model::unsized_for(&plan, classes, SeedKey::new(b"agreement", 0));
     let lengths = |values: &[Vec<f32>]| values.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(lengths(&model.values()), lengths(&before));
     let model = model.with_values(before).train();

@@ -109,8 +109,48 @@ fn it_learns_a_few_images_and_tells_their_classes_apart() {
         (outcome.images_drawn, outcome.real_images_drawn),
         (800, 800)
     );
-    let detector = Detector::load(&out).unwrap();
-    let detections = detector.predict(&dataset, &Silent).unwrap();
+    let (found, right_class) = found_and_named(&out, &dataset);
+    assert!(found >= 15, "{found} of 16 objects found");
+    assert!(
+        right_class + 1 >= found,
+        "{right_class} of {found} have the right class"
+    );
+    let again = train(&plan, &dataset, 1, &out, &Silent).unwrap();
+    assert_eq!(
+        again.resumed_from, 200,
+        "a complete training is not repeated"
+    );
+}
+
+#[test]
+fn a_pyramid_with_the_auxiliary_task_learns_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 8);
+    let out = folder.path().join("out");
+    let mut spec = TrainSpec::clone(&plan(200));
+    spec.output_strides = vec![8, 16];
+    spec.fuse_strides = vec![32];
+    spec.loss.image_class_weight = 0.5;
+    let plan = spec.into_plan("test".as_ref()).unwrap();
+    train(&plan, &dataset, 1, &out, &Silent).unwrap();
+    let (found, right_class) = found_and_named(&out, &dataset);
+    assert!(
+        found >= 14 && right_class + 2 >= found,
+        "{found} {right_class}"
+    );
+    let log = std::fs::read_to_string(out.join("train_log.jsonl")).unwrap();
+    let losses: Vec<f32> = log
+        .lines()
+        .map(|line| serde_json::from_str::<LogLine>(line).unwrap().image_class)
+        .collect();
+    assert!((losses[0] - 2f32.ln()).abs() < 0.01, "it begins undecided");
+    assert!(losses[199] < 0.1, "{}", losses[199]);
+}
+
+/// How many objects a detector finds, and of how many of these it tells the class.
+fn found_and_named(detector: &Path, dataset: &Dataset) -> (usize, usize) {
+    let detector = Detector::load(detector).unwrap();
+    let detections = detector.predict(dataset, &Silent).unwrap();
     let mut found = 0;
     let mut right_class = 0;
     for sample in &dataset.samples {
@@ -126,16 +166,7 @@ fn it_learns_a_few_images_and_tells_their_classes_apart() {
             }
         }
     }
-    assert!(found >= 15, "{found} of 16 objects found");
-    assert!(
-        right_class + 1 >= found,
-        "{right_class} of {found} have the right class"
-    );
-    let again = train(&plan, &dataset, 1, &out, &Silent).unwrap();
-    assert_eq!(
-        again.resumed_from, 200,
-        "a complete training is not repeated"
-    );
+    (found, right_class)
 }
 
 /// The tensors by name; the file also holds parameter identifiers, which are random.
