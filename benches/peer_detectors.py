@@ -8,7 +8,8 @@
 Trains admix with the given settings, and then, each for as many seconds as that took and
 from random weights, YOLO11n (Ultralytics' recipe, at each of `--sizes`) and torchvision's
 SSDLite320 MobileNetV3 (AdamW, cosine, flips). Scores the `--split` with `admix score`.
-Seconds are those of the training loop alone, without reading the images once.
+Seconds are those of the training loop alone, without reading the images once; images counts
+those that a training has seen.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def train_admix(options, work):
     outcome = json.loads(run([*command, "--json", "-o", work / "admix"]))
     run([options.admix, "eval", "--model", work / "admix", "--data", work / "coco", "--split", options.split])
     detections = json.loads((work / "admix/detections.json").read_text())
-    return outcome["train_s"], detections
+    return outcome["train_s"], outcome["images_drawn"], detections
 
 
 def yolo(options, work, data, size, seconds):
@@ -66,9 +67,10 @@ def yolo(options, work, data, size, seconds):
     if not folder.exists():
         run([options.admix, "convert", options.data, folder, "--to", "yolo"])
     model = YOLO("yolo11n.yaml")
-    moments = {}
+    moments = {"batches": 0}
     model.add_callback("on_train_epoch_start", lambda _: moments.setdefault("began", time.perf_counter()))
-    model.add_callback("on_train_batch_end", lambda _: moments.update(ended=time.perf_counter()))
+    model.add_callback("on_train_batch_end", lambda _: moments.update(
+        ended=time.perf_counter(), batches=moments["batches"] + 1))
     model.train(data=str(folder / "data.yaml"), time=seconds / 3600, imgsz=size, batch=BATCH, workers=2,
                 device="cpu", val=False, plots=False, cache="ram", single_cls=bool(options.single),
                 project=str(work), name=f"yolo{size}", exist_ok=True, verbose=False)
@@ -82,7 +84,7 @@ def yolo(options, work, data, size, seconds):
         for (x0, y0, x1, y1), score, category in zip(found.xyxy.tolist(), found.conf.tolist(), found.cls.tolist()):
             detections.append({"image_id": image["id"], "category_id": categories[int(category)]["id"],
                                "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score})
-    return spent, detections
+    return spent, moments["batches"] * BATCH, detections
 
 
 def ssdlite(work, train, data, seconds):
@@ -111,7 +113,7 @@ def ssdlite(work, train, data, seconds):
     model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=1 + len(order))
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
-    began = time.perf_counter()
+    began, seen = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
         batch = []
         for pixels, boxes, labels in random.sample(samples, min(BATCH, len(samples))):
@@ -125,6 +127,7 @@ def ssdlite(work, train, data, seconds):
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
+        seen += len(batch)
     model.eval()
     detections = []
     with torch.no_grad():
@@ -135,17 +138,17 @@ def ssdlite(work, train, data, seconds):
             for (x0, y0, x1, y1), score, label in zip(boxes, found["scores"].tolist(), found["labels"].tolist()):
                 detections.append({"image_id": image["id"], "category_id": order[label - 1],
                                    "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score})
-    return spent, detections
+    return spent, seen, detections
 
 
-def score(options, work, name, seconds, detections, data):
+def score(options, work, name, seconds, seen, detections, data):
     images, known, categories = data
     truth, found = work / "truth.json", work / "found.json"
     annotations = [entry for entries in known.values() for entry in entries]
     truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     found.write_text(json.dumps(detections))
     stats = json.loads(run([options.admix, "score", truth, found, "--json"]))["stats"] if detections else [0, 0]
-    print(f"{name:<18} {seconds:6.0f} s   AP {stats[0]:.3f}   AP50 {stats[1]:.3f}", flush=True)
+    print(f"{name:<18} {seconds:6.0f} s   {seen:6} images   AP {stats[0]:.3f}   AP50 {stats[1]:.3f}", flush=True)
 
 
 def main():
@@ -163,8 +166,8 @@ def main():
     run([options.admix, "convert", options.data, work / "coco", "--to", "coco"])
     train = load(work / "coco", "train", options.single)
     data = load(work / "coco", options.split, options.single)
-    seconds, detections = train_admix(options, work)
-    score(options, work, "admix", seconds, detections, data)
+    seconds, seen, detections = train_admix(options, work)
+    score(options, work, "admix", seconds, seen, detections, data)
     seconds *= options.times
     score(options, work, "SSDLite320", *ssdlite(work, train, data, seconds), data)
     for size in options.sizes:

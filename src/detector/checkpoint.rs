@@ -161,7 +161,6 @@ pub(super) fn save(folder: &Path, run: &PlanHash, state: &TrainState) -> Result<
     let old = folder.join(format!("{CHECKPOINT_FOLDER}.old"));
     let io = |error: std::io::Error| unwritable(&whole, error);
     remove_folder(&partial)?;
-    remove_folder(&old)?;
     std::fs::create_dir_all(&partial).map_err(io)?;
     let model = state.model.valid();
     // A clone would share its running statistics with the model and overwrite them.
@@ -184,6 +183,8 @@ pub(super) fn save(folder: &Path, run: &PlanHash, state: &TrainState) -> Result<
     };
     write_json(&partial.join("progress.json"), &progress)?;
     if whole.exists() {
+        // Only now: after a kill between the two renames the old one is the only one.
+        remove_folder(&old)?;
         std::fs::rename(&whole, &old).map_err(io)?;
     }
     std::fs::rename(&partial, &whole).map_err(io)?;
@@ -229,6 +230,13 @@ pub(super) fn resume(
         average,
         log: progress.log,
     }))
+}
+
+/// Whether a folder without `config.json` holds files that a training would replace.
+pub(super) fn holds_foreign_files(folder: &Path) -> bool {
+    [MODEL_FILE, LOG_FILE]
+        .iter()
+        .any(|name| folder.join(name).exists())
 }
 
 /// Removes what only an unfinished training needs.

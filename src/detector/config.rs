@@ -297,7 +297,14 @@ impl Default for PredictionSpec {
 /// A spec that has been checked as a whole. It says nothing of where the data lies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct TrainPlan(TrainSpec);
+pub struct TrainPlan(#[serde(deserialize_with = "checked")] TrainSpec);
+
+/// Reads a spec and checks it, since a file may have been edited since it was written.
+fn checked<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TrainSpec, D::Error> {
+    let spec = TrainSpec::deserialize(deserializer)?;
+    let plan = spec.into_plan(Path::new("the plan"));
+    plan.map(|plan| plan.0).map_err(serde::de::Error::custom)
+}
 
 impl std::ops::Deref for TrainPlan {
     type Target = TrainSpec;
@@ -384,8 +391,16 @@ impl TrainSpec {
 
     fn check(&self, problems: &mut Problems) {
         self.check_strides(problems);
-        let multiple = self.coarsest_stride().max(BACKBONE_STRIDE);
+        let coarsest = self.coarsest_stride().max(BACKBONE_STRIDE);
+        let multiple = coarsest.min(STRIDES[STRIDES.len() - 1]);
         let window = self.window.unwrap_or(self.input);
+        let values = self.batch_size * (window.height / multiple) * (window.width / multiple);
+        problems.require(
+            values != 1,
+            "batch_size",
+            "1 leaves the coarsest features one value a channel to normalise; raise it or the input"
+                .to_owned(),
+        );
         for (key, side, most) in [
             ("input.height", self.input.height, MAX_SIDE),
             ("input.width", self.input.width, MAX_SIDE),
@@ -418,7 +433,7 @@ impl TrainSpec {
             (
                 "prediction.max_detections",
                 self.prediction.max_detections as u64,
-                10_000,
+                super::predict::MAX_CANDIDATES as u64,
             ),
         ] {
             let ok = (1..=most).contains(&count);
@@ -577,6 +592,23 @@ mod tests {
         for expected in ["input.height: 300", "steps: 0", "output_strides: [4]"] {
             assert!(message.contains(expected), "{message}");
         }
+        let message = plan("input: {height: 32, width: 32}\nbatch_size: 1")
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("one value a channel"), "{message}");
+    }
+
+    #[test]
+    fn a_stored_plan_is_checked_when_it_is_read() {
+        let stored = serde_json::to_string(&plan("steps: 100").unwrap()).unwrap();
+        let read = serde_json::from_str::<TrainPlan>(&stored).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), stored);
+        let edited = stored.replace("\"output_strides\":[16]", "\"output_strides\":[]");
+        assert_ne!(edited, stored);
+        let message = serde_json::from_str::<TrainPlan>(&edited)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("output_strides"), "{message}");
     }
 
     #[test]

@@ -148,6 +148,9 @@ mod tests {
         assert_eq!(record.len(), 8 + 4 + 15 + 4);
         // CRC-32C of "123456789" is e3069283 (RFC 3720, appendix B.4, polynomial 1edc6f41).
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+        // As TensorFlow masks it (tensorflow/core/lib/hash/crc32c.h), worked out apart.
+        assert_eq!(masked_crc(&15u64.to_le_bytes()), 0x092b_536d);
+        assert_eq!(masked_crc(b"\x1a\x0dbrain.Event:2"), 0x2951_98fc);
     }
 
     #[test]

@@ -218,7 +218,11 @@ impl ConvBnAct {
         LayerTensors {
             weight: self.weight.val(),
             learnt: [self.gamma.val(), self.beta.val()],
-            running: [self.running_mean.value(), self.running_var.value()],
+            // Two passes may come one after the other without a look at the state between.
+            running: [
+                self.running_mean.value_sync(),
+                self.running_var.value_sync(),
+            ],
         }
     }
 

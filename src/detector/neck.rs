@@ -15,6 +15,9 @@ use super::onnx::{Graph, Value};
 #[derive(Module, Debug)]
 pub(super) struct Neck {
     from_finer: Option<ConvBnAct>,
+    /// Index of the features that `from_finer` reads.
+    #[module(skip)]
+    finer: usize,
     /// Of each level, the finest first.
     laterals: Vec<ConvBnAct>,
     #[module(skip)]
@@ -59,12 +62,14 @@ impl Neck {
             levels.push(level);
         }
         // A window of 3x3 at every second place keeps where in a cell a thing lies.
-        let from_finer = plan.fuses_finer().then(|| {
-            let finer = levels[0].features - 1;
-            layer(finer, 3).with_stride(2).init(device)
-        });
+        let half = plan.output_strides[0] / 2;
+        let finer = FEATURE_STRIDES.iter().position(|&stride| stride == half);
+        let from_finer = finer
+            .filter(|_| plan.fuses_finer())
+            .map(|finer| layer(finer, 3).with_stride(2).init(device));
         Neck {
             from_finer,
+            finer: finer.unwrap_or(0),
             laterals,
             levels,
         }
@@ -78,7 +83,7 @@ impl Neck {
         for (index, (level, lateral)) in self.levels.iter().zip(&self.laterals).enumerate().rev() {
             let mut map = lateral.forward(features[level.features].clone());
             if let (0, Some(layer)) = (index, &self.from_finer) {
-                map = map + layer.forward(features[level.features - 1].clone());
+                map = map + layer.forward(features[self.finer].clone());
             }
             if let Some(above) = above {
                 map = map + doubled(above);
@@ -99,7 +104,7 @@ impl Neck {
         for (index, (level, lateral)) in self.levels.iter().zip(&self.laterals).enumerate().rev() {
             let mut map = lateral.describe(graph, &features[level.features]);
             if let (0, Some(layer)) = (index, &self.from_finer) {
-                let finer = layer.describe(graph, &features[level.features - 1]);
+                let finer = layer.describe(graph, &features[self.finer]);
                 map = graph.node("Add", &[&map, &finer], &[]);
             }
             if let Some(above) = above {
@@ -174,6 +179,43 @@ mod tests {
             let differs: Vec<bool> = plain.iter().zip(&now).map(|(a, b)| a != b).collect();
             assert_eq!(differs, wanted, "features {changed}");
         }
+    }
+
+    #[test]
+    fn every_ladder_that_a_plan_allows_gives_maps_of_its_strides() {
+        let device = Device::flex();
+        let subset = |bits: usize| -> Vec<usize> {
+            let strides = [8, 16, 32, 64].into_iter().enumerate();
+            let chosen = strides.filter(|(index, _)| bits >> index & 1 == 1);
+            chosen.map(|(_, stride)| stride).collect()
+        };
+        let mut checked = 0;
+        for (output_strides, fuse_strides) in
+            (0..256).map(|bits| (subset(bits % 16), subset(bits / 16)))
+        {
+            let spec = TrainSpec {
+                width_multiplier: 0.1,
+                head_channels: 8,
+                output_strides: output_strides.clone(),
+                fuse_strides,
+                ..TrainSpec::default()
+            };
+            let Ok(plan) = spec.into_plan("test".as_ref()) else {
+                continue;
+            };
+            let channels = Backbone::channels(plan.width_multiplier);
+            let features: Vec<Tensor<4>> = [32, 16, 8]
+                .into_iter()
+                .zip(channels)
+                .map(|(side, channels)| ones(side, channels, 1.0))
+                .collect();
+            let maps = Neck::new(&plan, &device).forward(&features);
+            let sides: Vec<usize> = maps.iter().map(|map| map.dims()[1]).collect();
+            let wanted: Vec<usize> = output_strides.iter().map(|stride| 256 / stride).collect();
+            assert_eq!(sides, wanted, "{:?}", plan.fuse_strides);
+            checked += 1;
+        }
+        assert!(checked > 25, "{checked}");
     }
 
     #[test]

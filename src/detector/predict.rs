@@ -24,8 +24,8 @@ use crate::seed::SeedKey;
 /// Images that go through the network together.
 const BATCH: usize = 16;
 
-/// Most boxes of a class that suppression compares with each other.
-const MAX_CANDIDATES: usize = 1000;
+/// Most boxes of an image that suppression compares with each other.
+pub(super) const MAX_CANDIDATES: usize = 1000;
 
 /// A trained detector.
 pub struct Detector {

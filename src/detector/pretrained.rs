@@ -253,7 +253,7 @@ pub(super) fn begin_with(model: Model, path: &Path) -> Result<Model, DetectorErr
             if weights.is_torchvision {
                 "to 1.0"
             } else {
-                "and the fused strides as in its training"
+                "and the strides as in its training"
             },
         ))),
     }
@@ -303,10 +303,15 @@ fn imagenet_logits(path: &Path, image: &RgbImage) -> Result<Vec<f32>, DetectorEr
         let tensor = weights.tensors.get(&name);
         tensor.ok_or_else(|| weights.error(format!("it lacks {name}")))
     };
-    let ((shape, weight), (_, bias)) = (classifier("weight")?, classifier("bias")?);
+    let ((shape, weight), (bias_shape, bias)) = (classifier("weight")?, classifier("bias")?);
     let &[classes, LAST_CHANNELS] = shape.as_slice() else {
         return Err(weights.error(format!("classifier.1.weight has shape {shape:?}")));
     };
+    if *bias_shape != [classes] {
+        return Err(weights.error(format!(
+            "classifier.1.bias has shape {bias_shape:?} for {classes} classes"
+        )));
+    }
     let (width, height) = (image.width() as usize, image.height() as usize);
     let pixels: Vec<f32> = image
         .pixels()

@@ -105,8 +105,13 @@ fn train_until(
             });
         }
         if let Some(outcome) = checkpoint::finished(out, &config) {
+            checkpoint::clear(out)?;
             return Ok(Some(outcome));
         }
+    } else if checkpoint::holds_foreign_files(out) {
+        return Err(DetectorError::Occupied {
+            path: out.to_owned(),
+        });
     }
     let key = SeedKey::new(b"train", seed);
     if let Some(start) = &plan.start {
@@ -114,12 +119,13 @@ fn train_until(
         let model = Model::unsized_for(plan, config.classes.len(), key);
         pretrained::begin_with(model, &start.weights)?;
     }
+    // So must an image that cannot be read, whose removal makes this another training.
+    let images = load_all(train, plan.input, observer)?;
     std::fs::create_dir_all(out).map_err(|error| DetectorError::Write {
         path: out.to_owned(),
         message: error.to_string(),
     })?;
     config.write(out)?;
-    let images = load_all(train, plan.input, observer)?;
     let mut state = begin(plan, &config, &images, key, out)?;
     let resumed_from = state.step;
     let batcher = Batcher::new(plan, &images, config.classes.len(), key);
@@ -127,7 +133,14 @@ fn train_until(
     observer.begin("train", plan.steps, state.step);
     let result = run(plan, &config, &batcher, &mut state, out, observer, stop);
     observer.end();
-    let waited = result?;
+    let waited = match result {
+        Ok(waited) => waited,
+        Err(error) => {
+            // The log shows how it came to that; the error itself is the one to report.
+            let _ = checkpoint::write_log(out, &state.log);
+            return Err(error);
+        }
+    };
     if state.step < plan.steps {
         return Ok(None);
     }
@@ -398,6 +411,10 @@ pub(super) fn take_step(
 /// that the random beginning is forgotten.
 fn average(state: &mut TrainState, decay: f64) {
     let step = state.step as f64;
+    if decay == 0.0 {
+        state.average = state.model.valid().values();
+        return;
+    }
     let share = 1.0 - decay.min(step / (step + 9.0)) as f32;
     for (mean, now) in state.average.iter_mut().zip(state.model.valid().values()) {
         for (mean, now) in mean.iter_mut().zip(now) {
