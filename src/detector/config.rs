@@ -368,15 +368,16 @@ impl TrainSpec {
         };
         let fused = &self.fuse_strides;
         for stride in fused {
-            let ok = known(stride) && !outputs.contains(stride) && *stride * 2 >= *finest;
-            problems.require(
-                ok,
-                "fuse_strides",
-                format!(
-                    "{stride} is an output stride, or none of 8, 16, 32 and 64, or less than half \
-                     the finest output stride {finest}"
-                ),
-            );
+            let problem = if !known(stride) {
+                "is none of 8, 16, 32 and 64".to_owned()
+            } else if outputs.contains(stride) {
+                "is an output stride already; leave it out here".to_owned()
+            } else if stride * 2 < *finest {
+                format!("is less than half the finest output stride {finest}; leave it out")
+            } else {
+                continue;
+            };
+            problems.add("fuse_strides", format!("{stride} {problem}"));
         }
         let coarsest = self.coarsest_stride();
         for stride in STRIDES {
@@ -629,8 +630,16 @@ mod tests {
             ("[]", "[]", "ascending"),
             ("[32, 16]", "[]", "ascending"),
             ("[12]", "[]", "ascending"),
-            ("[32]", "[8]", "less than half"),
-            ("[16]", "[16]", "is an output stride"),
+            (
+                "[32]",
+                "[8]",
+                "8 is less than half the finest output stride 32",
+            ),
+            (
+                "[16]",
+                "[16]",
+                "16 is an output stride already; leave it out",
+            ),
             ("[8, 32]", "[]", "16 is missing between 8 and 32"),
             ("[16]", "[64]", "32 is missing between 16 and 64"),
         ] {
