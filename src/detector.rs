@@ -56,7 +56,7 @@ pub enum DetectorError {
         "the loss became {loss} at step {step}; lower optimizer.learning_rate or lengthen warmup_steps"
     )]
     Diverged { step: u64, loss: f32 },
-    #[error("{path} holds another training (a different plan, data set or seed) or other weights; choose another folder or remove it", path = path.display())]
+    #[error("{path} holds another training (a different plan, data set or seed) or other weights; choose another folder, or remove it if it is not needed", path = path.display())]
     Occupied { path: PathBuf },
     #[error("{path} is not a trained detector: {message}; name a folder that `admix train` finished", path = path.display())]
     Model { path: PathBuf, message: String },

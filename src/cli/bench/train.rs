@@ -18,6 +18,7 @@ const WARM_UP: u64 = 2;
   admix bench train
   admix bench train --width-multiplier 1.0 --input 384x640 --batch 8
   admix bench train --inference
+  admix bench train --output-strides 8,16,32 --inference
   admix bench train --jobs 1 --json")]
 pub struct TrainArgs {
     /// Width of the network as a multiple of MobileNetV2's.
