@@ -1,6 +1,6 @@
 # Each target installs what it needs. Everything is built with the release profile,
 # so that a second target reuses what the first has built.
-.PHONY: demo test check build vulkan pretrained agreement
+.PHONY: demo test check build vulkan pretrained agreement wgpu
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO ?= runs/demo
@@ -40,8 +40,12 @@ $(AGREEMENT): benches/pytorch_agreement.py benches/pytorch_twin.py
 	python3 -m pip install --quiet torch safetensors numpy
 	python3 benches/pytorch_agreement.py --width 0.35 --head-channels 64 --input 64x64 $@
 
+# The detector on a GPU, or on Mesa's software adapter in its place.
+wgpu: vulkan
+	cargo test --release --locked --features wgpu --lib -- wgpu
+
 # What continuous integration runs.
-check: test
+check: test wgpu
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
 

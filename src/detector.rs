@@ -9,6 +9,7 @@ mod assignment;
 mod backbone;
 mod batch;
 mod checkpoint;
+mod compute;
 mod config;
 mod events;
 mod export;
@@ -33,6 +34,7 @@ use thiserror::Error;
 
 pub use batch::BatchComposition;
 pub use checkpoint::LogLine;
+pub use compute::ComputeDevice;
 pub use config::{
     AssignmentSpec, AugmentationSpec, BoxLoss, InputSize, LossSpec, ObjectnessLoss, OptimizerSpec,
     PredictionSpec, StartSpec, TrainPlan, TrainSpec, class_agnostic,
@@ -50,7 +52,7 @@ pub enum DetectorError {
     Dataset(#[from] DatasetError),
     #[error("the training set {path} has no images; check the split's name", path = root.display())]
     NoImages { root: PathBuf },
-    #[error("the training set {path} has {images} images but no boxes to learn from; label some objects or choose another set", path = root.display())]
+    #[error("the training set {path} has {images} images but no boxes to learn from; label some objects or choose another set (with loss.synthetic_weight 0 only real images count)", path = root.display())]
     NoBoxes { root: PathBuf, images: usize },
     #[error(
         "the loss became {loss} at step {step}; lower optimizer.learning_rate or lengthen warmup_steps"
@@ -60,6 +62,11 @@ pub enum DetectorError {
     Occupied { path: PathBuf },
     #[error("{path} is not a trained detector: {message}; name a folder that `admix train` finished", path = path.display())]
     Model { path: PathBuf, message: String },
+    #[error("cannot compute on {device}: {message}")]
+    NoDevice {
+        device: &'static str,
+        message: String,
+    },
     #[error("cannot begin with the weights {path}: {message}", path = path.display())]
     Weights { path: PathBuf, message: String },
     #[error("cannot write {path}: {message}", path = path.display())]

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Common;
+use crate::detector::ComputeDevice;
 use crate::render::GpuContext;
 
 /// Arguments of `admix doctor`.
@@ -24,8 +25,14 @@ pub(super) fn run(args: DoctorArgs) -> anyhow::Result<()> {
             Ok(context) => (Some(context.summary()), None),
             Err(error) => (None, Some(error.to_string())),
         };
+        let training: Vec<&str> = ComputeDevice::ALL
+            .into_iter()
+            .filter(|device| device.check().is_ok())
+            .map(ComputeDevice::name)
+            .collect();
         let result = serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"), "jobs": jobs, "adapter": adapter, "problem": problem,
+            "training": training,
         });
         println!("{result}");
         return Ok(());
@@ -44,6 +51,11 @@ pub(super) fn run(args: DoctorArgs) -> anyhow::Result<()> {
         }
         Err(error) => println!("rendering cannot run: {error}"),
     }
-    println!("training  runs on the processor");
+    for device in ComputeDevice::ALL {
+        match device.check() {
+            Ok(()) => println!("training  runs on {}", device.name()),
+            Err(error) => println!("training  {error}"),
+        }
+    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::score::print_evaluation;
 use super::train::{training_part, use_threads};
 use crate::dataset::{Dataset, Split, write_atomically};
-use crate::detector::Detector;
+use crate::detector::{ComputeDevice, Detector};
 use crate::evaluation::evaluate;
 
 /// Arguments of `admix eval`.
@@ -30,13 +30,16 @@ pub struct EvalArgs {
     /// Folder to write detections.json to [default: the detector's].
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Where to compute: cpu, or wgpu or cuda where the program was built with them.
+    #[arg(long, default_value = "cpu")]
+    device: ComputeDevice,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     use_threads(&args.common);
-    let detector = Detector::load(&args.model)?;
+    let detector = Detector::load(&args.model, args.device)?;
     let dataset = training_part(&Dataset::open(&args.data)?, args.split);
     let dataset = detector.relabelled(&dataset);
     if args.common.dry_run {

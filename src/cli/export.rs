@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Common, UserMistake};
 use crate::dataset::write_atomically;
-use crate::detector::Detector;
+use crate::detector::{ComputeDevice, Detector};
 
 /// Arguments of `admix export`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let detector = Detector::load(&args.model)?;
+    let detector = Detector::load(&args.model, ComputeDevice::Cpu)?;
     let bytes = detector.to_onnx();
     let input = detector.plan().input;
     if !args.common.dry_run {

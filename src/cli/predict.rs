@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::train::use_threads;
 use super::{Common, UserMistake};
 use crate::dataset::{read_image, write_atomically};
-use crate::detector::{Detector, ScoredBox};
+use crate::detector::{ComputeDevice, Detector, ScoredBox};
 use crate::observer::Observer;
 
 /// Lines of a drawn box, in pixels.
@@ -37,6 +37,9 @@ pub struct PredictArgs {
     /// Lowest score that is drawn and listed.
     #[arg(long, default_value_t = 0.3, value_name = "0..1")]
     min_score: f64,
+    /// Where to compute: cpu, or wgpu or cuda where the program was built with them.
+    #[arg(long, default_value = "cpu")]
+    device: ComputeDevice,
     #[command(flatten)]
     common: Common,
 }
@@ -49,7 +52,7 @@ pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
     }
     use_threads(&args.common);
     let names = output_names(&args.images)?;
-    let detector = Detector::load(&args.model)?;
+    let detector = Detector::load(&args.model, args.device)?;
     if args.common.dry_run {
         println!(
             "predict {} images with {} into {}",

@@ -126,7 +126,6 @@ impl<'a> Batcher<'a> {
         let mut pixels = vec![0.0; members.len() * size.height * size.width * 3];
         let mut targets = BatchTargets {
             objectness: vec![0.0; members.len() * grids.cells()],
-            weight: vec![1.0; members.len() * grids.cells()],
             ..BatchTargets::default()
         };
         let slots = pixels.chunks_exact_mut(size.height * size.width * 3);
@@ -137,6 +136,13 @@ impl<'a> Batcher<'a> {
             let view = View::draw(self.plan, image, &mut generator);
             view.render(image, pixels);
             let objects = view.targets(image);
+            let weight = if image.is_real {
+                1.0
+            } else {
+                self.plan.loss.synthetic_weight as f32
+            };
+            let cells = targets.weight.len() + grids.cells();
+            targets.weight.resize(cells, weight);
             let seen = |class| objects.iter().any(|object| object.class == class);
             let seen = (0..self.classes).map(|class| f32::from(seen(class)));
             targets.image_classes.extend(seen);
@@ -149,7 +155,7 @@ impl<'a> Batcher<'a> {
                 let own = |object: &&Target| grids.map_for(&object.bbox) == map;
                 let own: Vec<Target> = objects.iter().filter(own).cloned().collect();
                 let first = slot * grids.cells() + first;
-                self.add_targets(&mut targets, first, &own, &crowds, grid);
+                self.add_targets(&mut targets, first, &own, &crowds, grid, weight);
             }
         }
         Batch {
@@ -168,6 +174,7 @@ impl<'a> Batcher<'a> {
         objects: &[Target],
         crowds: &[BoundingBox],
         grid: Grid,
+        weight: f32,
     ) {
         let assignment = assign(objects, crowds, grid, &self.plan.assignment);
         for cell in assignment.ignored {
@@ -180,6 +187,7 @@ impl<'a> Batcher<'a> {
             let (x, y) = grid.centre(cell);
             batch.objectness[first + cell] = 1.0;
             batch.positives.push((first + cell) as i32);
+            batch.positive_weights.push(weight);
             batch.boxes.extend(
                 [
                     bbox.x + bbox.width / 2.0 - x,
@@ -213,6 +221,25 @@ mod tests {
             ..TrainSpec::default()
         };
         spec.into_plan("test".as_ref()).unwrap()
+    }
+
+    #[test]
+    fn the_cells_of_synthetic_images_have_their_weight() {
+        let mut spec = TrainSpec::clone(&plan(4));
+        spec.loss.synthetic_weight = 0.25;
+        let plan = spec.into_plan("test".as_ref()).unwrap();
+        let images: Vec<_> = (0..4).map(|index| red_box(index < 2)).collect();
+        let batcher = Batcher::new(&plan, &images, 1, SeedKey::new(b"test", 1));
+        let targets = batcher.batch(0).targets;
+        let cells = targets.weight.len() / 4;
+        for (slot, weights) in targets.weight.chunks(cells).enumerate() {
+            let wanted = if slot < 2 { 1.0 } else { 0.25 };
+            assert_eq!(weights, vec![wanted; cells]);
+        }
+        for (cell, weight) in targets.positives.iter().zip(&targets.positive_weights) {
+            assert_eq!(*weight, targets.weight[*cell as usize]);
+        }
+        assert!(targets.positive_weights.contains(&0.25));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainPlan;
@@ -92,8 +93,8 @@ pub(super) struct TrainState {
     /// On an autodiff device.
     pub model: Model,
     pub optimizer: ModuleOptimizer,
-    /// Running average of the weights.
-    pub average: Vec<Vec<f32>>,
+    /// Running average of [`Model::tensors`], without autodiff.
+    pub average: Vec<Tensor<1>>,
     pub log: Vec<LogLine>,
 }
 
@@ -164,7 +165,7 @@ pub(super) fn save(folder: &Path, run: &PlanHash, state: &TrainState) -> Result<
     std::fs::create_dir_all(&partial).map_err(io)?;
     let model = state.model.valid();
     // A clone would share its running statistics with the model and overwrite them.
-    let average = state.model.valid().with_values(state.average.clone());
+    let average = state.model.valid().with_tensors(state.average.clone());
     for (name, module) in [("model", model), ("average", average)] {
         let path = partial.join(format!("{name}.bpk"));
         module
@@ -222,7 +223,7 @@ pub(super) fn resume(
     // `train` gives the model running statistics of its own, before the average is
     // loaded into those that clones share.
     let model = model.train();
-    let average = load("average")?.values();
+    let average = load("average")?.tensors();
     Ok(Some(TrainState {
         step: progress.step,
         model,

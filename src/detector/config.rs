@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::compute::ComputeDevice;
 use crate::annotation::Category;
 use crate::dataset::{Dataset, Split};
 use crate::spec::{Interval, Problems, SpecError};
@@ -31,6 +32,8 @@ pub struct TrainSpec {
     pub class_agnostic: Option<String>,
     /// Where given, the training begins with these weights in place of random ones.
     pub start: Option<StartSpec>,
+    /// Where the training computes.
+    pub device: ComputeDevice,
     /// Scale of the backbone's channels, `0.1..=2`; 1 is the published MobileNetV2.
     pub width_multiplier: f64,
     /// Size that images are letterboxed to; multiples of 32, and of 64 where that is a
@@ -75,6 +78,7 @@ impl Default for TrainSpec {
             split: Split::Train,
             class_agnostic: None,
             start: None,
+            device: ComputeDevice::Cpu,
             width_multiplier: 0.35,
             input: InputSize {
                 height: 320,
@@ -181,7 +185,7 @@ pub enum BoxLoss {
 }
 
 /// The terms of the loss and their weights. Each is divided by the number of cells
-/// with an object in the batch.
+/// with an object in the batch, those of synthetic images counted by their weight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossSpec {
@@ -199,6 +203,9 @@ pub struct LossSpec {
     /// the mean of the backbone's last features. It shapes these and is not used to predict.
     /// 0 leaves it out.
     pub image_class_weight: f64,
+    /// Weight of what a synthetic image says of objectness, boxes and classes, where that of a
+    /// real one is 1. At 0 synthetic images serve the auxiliary task alone.
+    pub synthetic_weight: f64,
 }
 
 impl Default for LossSpec {
@@ -211,6 +218,7 @@ impl Default for LossSpec {
             distance_weight: 0.5,
             class_weight: 1.0,
             image_class_weight: 0.0,
+            synthetic_weight: 1.0,
         }
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     use crate::detector::checkpoint::{ModelConfig, save_weights};
     use crate::detector::model::Model;
     use crate::detector::onnx::tests::check;
-    use crate::detector::{Detector, InputSize, TrainSpec};
+    use crate::detector::{ComputeDevice, Detector, InputSize, TrainSpec};
     use crate::seed::{PlanHash, SeedKey};
 
     #[test]
@@ -140,7 +140,9 @@ mod tests {
                 boxes: 1,
             };
             config.write(folder.path()).unwrap();
-            let bytes = Detector::load(folder.path()).unwrap().to_onnx();
+            let bytes = Detector::load(folder.path(), ComputeDevice::Cpu)
+                .unwrap()
+                .to_onnx();
             let (nodes, outputs) = check(&bytes);
             assert!(nodes > 60, "{nodes}");
             assert_eq!(outputs, ["boxes", "scores"]);

@@ -19,10 +19,13 @@ const EPSILON: f64 = 1e-7;
 pub(super) struct BatchTargets {
     /// 1 where a cell learns an object, `[N * cells]`.
     pub objectness: Vec<f32>,
-    /// 0 where the objectness of a cell is ignored, else 1, `[N * cells]`.
+    /// Weight of each cell's objectness: 0 where it is ignored, else its image's,
+    /// `[N * cells]`.
     pub weight: Vec<f32>,
     /// Cells with an object, `[P]`.
     pub positives: Vec<i32>,
+    /// Weights of their images, `[P]`.
+    pub positive_weights: Vec<f32>,
     /// `(cx, cy, w, h)` in cells, relative to the cell's centre, `[P, 4]`.
     pub boxes: Vec<f32>,
     /// One-hot classes, `[P, class logits]`.
@@ -49,7 +52,13 @@ pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> L
     let device = output.device();
     let [cells, channels] = output.dims();
     let count = targets.positives.len();
-    let scale = 1.0 / count.max(1) as f64;
+    let weighted: f64 = targets
+        .positive_weights
+        .iter()
+        .copied()
+        .map(f64::from)
+        .sum();
+    let scale = if weighted > 0.0 { 1.0 / weighted } else { 1.0 };
     let logits = output.clone().slice([0..cells, 0..1]).reshape([cells]);
     let mut wanted_objectness = vector(&targets.objectness, &device);
     let weight = vector(&targets.weight, &device);
@@ -60,12 +69,14 @@ pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> L
             TensorData::new(targets.positives.clone(), [count]),
             &device,
         );
+        let of_image = vector(&targets.positive_weights, &device);
         let rows = output.select(0, index.clone());
         let wanted = matrix(&targets.boxes, 4, &device);
         let raw = rows.clone().slice([0..count, 1..BOX_END]);
         let Overlap { iou, measure } = overlap(decoded(raw.clone()), wanted.clone(), spec.box_kind);
         let distance = (raw - encoded(wanted)).abs().sum_dim(1).reshape([count]);
-        bounding_box = (measure.neg() + 1.0 + distance * spec.distance_weight).sum() * scale;
+        let each = measure.neg() + 1.0 + distance * spec.distance_weight;
+        bounding_box = (each * of_image.clone()).sum() * scale;
         if matches!(spec.objectness, ObjectnessLoss::Quality { .. }) {
             // Each cell with an object has 1 so far.
             let missing = iou.detach() - 1.0;
@@ -75,7 +86,8 @@ pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> L
         if channels > BOX_END {
             let logits = rows.slice([0..count, BOX_END..channels]);
             let wanted = matrix(&targets.classes, channels - BOX_END, &device);
-            class = cross_entropy(logits, wanted).sum() * scale;
+            let of_image = of_image.unsqueeze_dim::<2>(1);
+            class = (cross_entropy(logits, wanted) * of_image).sum() * scale;
         }
     }
     let objectness =
@@ -306,6 +318,7 @@ mod tests {
             objectness: vec![1.0, 0.0, 0.0],
             weight: vec![1.0, 1.0, 0.0],
             positives: vec![0],
+            positive_weights: vec![1.0],
             boxes: vec![0.3, 0.1, 1.5, 1.0],
             classes: vec![1.0, 0.0],
             image_classes: vec![1.0, 0.0],
@@ -414,10 +427,46 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_of_weight_zero_is_as_if_it_were_not_there_and_weights_are_relative() {
+        let device = Device::flex();
+        let (output, one) = example();
+        let terms = |targets: &BatchTargets| {
+            let terms = loss(cells(&output, &device), targets, &LossSpec::default());
+            [terms.objectness, terms.bounding_box, terms.class]
+                .map(|term| term.into_scalar::<f32>())
+        };
+        let mut two = one.clone();
+        two.objectness[2] = 1.0;
+        two.positives.push(2);
+        two.boxes.extend([0.0, 0.2, 2.0, 0.5]);
+        two.classes.extend([0.0, 1.0]);
+        two.positive_weights.push(0.0);
+        assert_eq!(terms(&two), terms(&one));
+        // Alone in a batch, a weight changes nothing but its share in it.
+        let mut heavy = one.clone();
+        heavy.positive_weights = vec![4.0];
+        heavy.weight = vec![4.0, 4.0, 0.0];
+        for (heavy, one) in terms(&heavy).into_iter().zip(terms(&one)) {
+            assert!((heavy - one).abs() < 1e-6, "{heavy} for {one}");
+        }
+        two.weight[2] = 3.0;
+        two.positive_weights = vec![1.0, 3.0];
+        let mut other = two.clone();
+        other.positives.remove(0);
+        other.boxes.drain(..4);
+        other.classes.drain(..2);
+        other.positive_weights = vec![1.0];
+        let [_, both, _] = terms(&two);
+        let ([_, first, _], [_, second, _]) = (terms(&one), terms(&other));
+        assert!((both - (first + 3.0 * second) / 4.0).abs() < 1e-5);
+    }
+
+    #[test]
     fn a_batch_without_objects_has_a_finite_loss() {
         let (output, mut targets) = example();
         targets.objectness[0] = 0.0;
         targets.positives.clear();
+        targets.positive_weights.clear();
         targets.boxes.clear();
         targets.classes.clear();
         let terms = loss(

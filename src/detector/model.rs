@@ -102,17 +102,24 @@ impl Model {
         heads.map(|(head, map)| head.describe(graph, map)).collect()
     }
 
-    /// All weights and running statistics in the order of the network. The model must
-    /// not be on an autodiff device: see [`Module::valid`].
-    pub fn values(&self) -> Vec<Vec<f32>> {
+    /// All weights and running statistics in the order of the network, each as one row. The
+    /// model must not be on an autodiff device: see [`Module::valid`].
+    pub fn tensors(&self) -> Vec<Tensor<1>> {
         let mut collect = Collect::default();
         self.visit(&mut collect);
-        collect.values
+        collect.rows
     }
 
-    /// The same network with other values, in the order of [`Model::values`].
-    pub fn with_values(self, values: Vec<Vec<f32>>) -> Self {
-        self.map(&mut Replace(values.into_iter()))
+    /// The same network with other values, in the order of [`Model::tensors`].
+    pub fn with_tensors(self, rows: Vec<Tensor<1>>) -> Self {
+        self.map(&mut Replace(rows.into_iter()))
+    }
+
+    /// The numbers of [`Model::tensors`].
+    #[cfg(test)]
+    pub fn values(&self) -> Vec<Vec<f32>> {
+        let rows = self.tensors().into_iter();
+        rows.map(super::layer::floats).collect()
     }
 
     /// The model with a backbone that does not learn and uses its running statistics.
@@ -184,16 +191,16 @@ pub(super) fn replaced<const D: usize>(
 
 #[derive(Default)]
 struct Collect {
-    values: Vec<Vec<f32>>,
+    rows: Vec<Tensor<1>>,
     all: Vec<ParamId>,
     matrices: Vec<ParamId>,
 }
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let data = param.val().into_data();
-        self.values
-            .push(data.try_to_vec().expect("the weights are 32-bit floats"));
+        let value = param.val();
+        let count = value.shape().num_elements();
+        self.rows.push(value.reshape([count]));
         self.all.push(param.id);
         if D > 1 {
             self.matrices.push(param.id);
@@ -201,12 +208,12 @@ impl ModuleVisitor for Collect {
     }
 }
 
-struct Replace(std::vec::IntoIter<Vec<f32>>);
+struct Replace(std::vec::IntoIter<Tensor<1>>);
 
 impl ModuleMapper for Replace {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.0.next() {
-            Some(values) => replaced(param, values),
+            Some(row) => param.map(|tensor| row.reshape(tensor.dims())),
             None => param,
         }
     }

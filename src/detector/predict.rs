@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use rayon::prelude::*;
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 use super::DetectorError;
 use super::assignment::Grids;
 use super::checkpoint::{self, ModelConfig};
+use super::compute::ComputeDevice;
 use super::config::{self, PredictionSpec, TrainPlan};
 use super::head::{BOX_END, class_channels};
 use super::image_store::resized;
@@ -31,6 +33,7 @@ pub(super) const MAX_CANDIDATES: usize = 1000;
 pub struct Detector {
     config: ModelConfig,
     model: Model,
+    device: Device,
 }
 
 /// A detection before it is tied to an image and to a data set's categories.
@@ -45,11 +48,13 @@ pub struct ScoredBox {
 }
 
 impl Detector {
-    /// Loads what [`super::train`] wrote to `folder`.
+    /// Loads what [`super::train`] wrote to `folder`, to predict on `device`, which need not
+    /// be the one that it was trained on.
     ///
     /// # Errors
-    /// A folder without a complete training, or with files that do not belong together.
-    pub fn load(folder: &Path) -> Result<Self, DetectorError> {
+    /// A folder without a complete training, or with files that do not belong together; a
+    /// device that this build or machine lacks.
+    pub fn load(folder: &Path, device: ComputeDevice) -> Result<Self, DetectorError> {
         let fail = |message: &str| DetectorError::Model {
             path: folder.to_owned(),
             message: message.to_owned(),
@@ -61,7 +66,12 @@ impl Detector {
         let key = SeedKey::new(b"train", config.seed);
         let mut model = Model::unsized_for(&config.plan, config.classes.len(), key);
         checkpoint::load_weights(folder, &mut model)?;
-        Ok(Detector { config, model })
+        let device = device.open()?;
+        Ok(Detector {
+            config,
+            model: model.fork(&device),
+            device,
+        })
     }
 
     /// Names of the classes.
@@ -188,8 +198,7 @@ impl Detector {
         let plan = &self.config.plan;
         let shape = [inputs.len(), plan.input.height, plan.input.width, 3];
         let (pixels, letterboxes): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
-        let images =
-            Tensor::<4>::from_data(TensorData::new(pixels.concat(), shape), &Device::flex());
+        let images = Tensor::<4>::from_data(TensorData::new(pixels.concat(), shape), &self.device);
         let output: Vec<f32> = self
             .model
             .predict(images)

@@ -5,15 +5,18 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
+use super::DetectorError;
 use super::assignment::Grids;
 use super::batch::Batch;
 use super::checkpoint::TrainState;
-use super::config::{TrainPlan, TrainSpec};
+use super::config::TrainPlan;
 use super::loss::BatchTargets;
 use super::model::Model;
 use super::train::{Meter, optimizer, take_step};
 use crate::seed::SeedKey;
-use crate::spec::SpecError;
+
+/// Steps of a schedule that does not end, however many are measured.
+pub const ENDLESS: u64 = 10_000_000;
 
 /// One cell in this many learns an object.
 const CELLS_PER_OBJECT: usize = 17;
@@ -21,6 +24,7 @@ const CELLS_PER_OBJECT: usize = 17;
 /// Repeats a training step on one batch of noise.
 pub struct TrainingLoad {
     plan: TrainPlan,
+    device: Device,
     /// The network as it was before the first step.
     inference: Model,
     state: TrainState,
@@ -28,30 +32,26 @@ pub struct TrainingLoad {
 }
 
 impl TrainingLoad {
-    /// Makes the network of `spec` for one class, and a batch.
+    /// Makes the network of `plan` for one class, and a batch.
     ///
     /// # Errors
-    /// A value of `spec` outside its range.
-    pub fn new(spec: TrainSpec, seed: u64) -> Result<Self, SpecError> {
-        // The schedule never ends, however many steps are taken.
-        let spec = TrainSpec {
-            steps: 10_000_000,
-            ..spec
-        };
-        let plan = spec.into_plan("the command line".as_ref())?;
+    /// A device that this build or machine lacks.
+    pub fn new(plan: TrainPlan, seed: u64) -> Result<Self, DetectorError> {
+        let device = plan.device.open()?;
         let key = SeedKey::new(b"training load", seed);
-        let model = Model::unsized_for(&plan, 1, key);
+        let model = Model::unsized_for(&plan, 1, key).fork(&device);
         let inference = model.clone();
         let state = TrainState {
             step: 0,
             optimizer: optimizer(&plan.optimizer, &model),
-            average: model.values(),
+            average: model.tensors(),
             model: model.train(),
             log: Vec::new(),
         };
         let batch = noise(&plan, key);
         Ok(TrainingLoad {
             plan,
+            device,
             inference,
             state,
             batch,
@@ -62,10 +62,16 @@ impl TrainingLoad {
     ///
     /// # Errors
     /// A loss that is not a number.
-    pub fn step(&mut self) -> Result<f32, super::DetectorError> {
+    pub fn step(&mut self) -> Result<f32, DetectorError> {
         let mut meter = Meter::default();
         self.batch.step = self.state.step;
-        take_step(&self.plan, &mut self.state, &self.batch, &mut meter)?;
+        take_step(
+            &self.plan,
+            &self.device,
+            &mut self.state,
+            &self.batch,
+            &mut meter,
+        )?;
         Ok(meter.last())
     }
 
@@ -74,8 +80,9 @@ impl TrainingLoad {
         let size = self.plan.training_size();
         let shape = [self.plan.batch_size, size.height, size.width, 3];
         let data = TensorData::new(self.batch.pixels.clone(), shape);
-        let images = Tensor::<4>::from_data(data, &Device::flex());
-        let _ = self.inference.predict(images);
+        let images = Tensor::<4>::from_data(data, &self.device);
+        // A GPU has computed it once it has been read.
+        let _ = self.inference.predict(images).into_data();
     }
 }
 
@@ -93,6 +100,7 @@ fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
     for cell in (0..cells).step_by(CELLS_PER_OBJECT) {
         targets.objectness[cell] = 1.0;
         targets.positives.push(cell as i32);
+        targets.positive_weights.push(1.0);
         targets.boxes.extend([0.2, -0.1, 1.5, 1.2]);
     }
     Batch {
@@ -108,7 +116,7 @@ fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detector::InputSize;
+    use crate::detector::{InputSize, TrainSpec};
 
     #[test]
     fn steps_lower_the_loss() {
@@ -127,9 +135,10 @@ mod tests {
                 fuse_strides,
                 batch_size: 2,
                 warmup_steps: 0,
+                steps: ENDLESS,
                 ..TrainSpec::default()
             };
-            let mut load = TrainingLoad::new(spec, 4).unwrap();
+            let mut load = TrainingLoad::new(spec.into_plan("test".as_ref()).unwrap(), 4).unwrap();
             let first = load.step().unwrap();
             for _ in 0..10 {
                 load.step().unwrap();

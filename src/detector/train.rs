@@ -18,11 +18,12 @@ use super::checkpoint::{self, LogLine, ModelConfig, TrainState};
 use super::config::{self, OptimizerSpec, TrainPlan};
 use super::events::EventFile;
 use super::image_store::{StoredImage, load_all};
+use super::layer::floats;
 use super::loss::{LossTerms, loss};
 use super::model::Model;
 use super::pretrained;
 use crate::annotation::BoundingBox;
-use crate::dataset::{Dataset, DatasetError};
+use crate::dataset::{Dataset, DatasetError, Sample};
 use crate::observer::Observer;
 use crate::seed::{PlanHash, SeedKey};
 
@@ -96,7 +97,8 @@ fn train_until(
         }
         None => train,
     };
-    check(train)?;
+    check(plan, train)?;
+    let device = plan.device.open()?;
     let config = model_config(plan, train, seed)?;
     if let Some(earlier) = ModelConfig::read(out)? {
         if earlier.run != config.run {
@@ -126,12 +128,14 @@ fn train_until(
         message: error.to_string(),
     })?;
     config.write(out)?;
-    let mut state = begin(plan, &config, &images, key, out)?;
+    let mut state = begin(plan, &device, &config, &images, key, out)?;
     let resumed_from = state.step;
     let batcher = Batcher::new(plan, &images, config.classes.len(), key);
     let began = observer.elapsed();
     observer.begin("train", plan.steps, state.step);
-    let result = run(plan, &config, &batcher, &mut state, out, observer, stop);
+    let result = run(
+        plan, &device, &config, &batcher, &mut state, out, observer, stop,
+    );
     observer.end();
     let waited = match result {
         Ok(waited) => waited,
@@ -145,7 +149,7 @@ fn train_until(
         return Ok(None);
     }
     checkpoint::write_log(out, &state.log)?;
-    let average = state.model.valid().with_values(state.average);
+    let average = state.model.valid().with_tensors(state.average);
     checkpoint::save_weights(out, &average)?;
     checkpoint::clear(out)?;
     let outcome = checkpoint::finished(out, &config);
@@ -157,13 +161,16 @@ fn train_until(
     }))
 }
 
-fn check(train: &Dataset) -> Result<(), DetectorError> {
+fn check(plan: &TrainPlan, train: &Dataset) -> Result<(), DetectorError> {
     let root = train.root.clone();
     let images = train.samples.len();
     if images == 0 {
         return Err(DetectorError::NoImages { root });
     }
-    let mut annotations = train.samples.iter().flat_map(|sample| &sample.annotations);
+    let teaches =
+        |sample: &&Sample| plan.loss.synthetic_weight > 0.0 || sample.record.counts_as_real();
+    let samples = train.samples.iter().filter(teaches);
+    let mut annotations = samples.flat_map(|sample| &sample.annotations);
     if annotations.all(|annotation| annotation.is_crowd) {
         return Err(DetectorError::NoBoxes { root, images });
     }
@@ -233,6 +240,7 @@ fn model_config(
 /// The state that the training goes on from: a checkpoint's or a fresh one.
 fn begin(
     plan: &TrainPlan,
+    device: &Device,
     config: &ModelConfig,
     images: &[StoredImage],
     key: SeedKey,
@@ -241,7 +249,7 @@ fn begin(
     let boxes = images.iter().flat_map(|image| &image.targets);
     let log_sizes = Grids::of(plan.input, &plan.output_strides)
         .typical_log_sizes(boxes.map(|target| &target.bbox));
-    let plain = Model::new(plan, config.classes.len(), &log_sizes, key);
+    let plain = Model::new(plan, config.classes.len(), &log_sizes, key).fork(device);
     let make_optimizer = |model: &Model| optimizer(&plan.optimizer, model);
     let resumed = checkpoint::resume(out, &config.run, &plain, make_optimizer)?;
     let mut state = match (resumed, &plan.start) {
@@ -254,7 +262,7 @@ fn begin(
             TrainState {
                 step: 0,
                 optimizer: make_optimizer(&plain),
-                average: plain.values(),
+                average: plain.tensors(),
                 model: plain.train(),
                 log: Vec::new(),
             }
@@ -319,6 +327,7 @@ fn learning_rate(plan: &TrainPlan, step: u64) -> f64 {
 /// these waited for batches.
 fn run(
     plan: &TrainPlan,
+    device: &Device,
     config: &ModelConfig,
     batcher: &Batcher,
     state: &mut TrainState,
@@ -354,7 +363,7 @@ fn run(
                     message: error.to_string(),
                 })?;
             meter.waited += observer.elapsed() - asked;
-            take_step(plan, state, &batch, &mut meter)?;
+            take_step(plan, device, state, &batch, &mut meter)?;
             observer.advance(1);
             let is_last = state.step == plan.steps;
             if state.step.is_multiple_of(plan.log_every) || is_last {
@@ -375,11 +384,12 @@ fn run(
 
 pub(super) fn take_step(
     plan: &TrainPlan,
+    device: &Device,
     state: &mut TrainState,
     batch: &Batch,
     meter: &mut Meter,
 ) -> Result<(), DetectorError> {
-    let device = Device::flex().autodiff();
+    let device = device.clone().autodiff();
     let size = plan.training_size();
     let shape = [plan.batch_size, size.height, size.width, 3];
     let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), shape), &device);
@@ -411,15 +421,14 @@ pub(super) fn take_step(
 /// that the random beginning is forgotten.
 fn average(state: &mut TrainState, decay: f64) {
     let step = state.step as f64;
+    let now = state.model.valid().tensors();
     if decay == 0.0 {
-        state.average = state.model.valid().values();
+        state.average = now;
         return;
     }
     let share = 1.0 - decay.min(step / (step + 9.0)) as f32;
-    for (mean, now) in state.average.iter_mut().zip(state.model.valid().values()) {
-        for (mean, now) in mean.iter_mut().zip(now) {
-            *mean += (now - *mean) * share;
-        }
+    for (mean, now) in state.average.iter_mut().zip(now) {
+        *mean = mean.clone() + (now - mean.clone()) * share;
     }
 }
 
@@ -440,15 +449,16 @@ impl Meter {
     }
 
     fn add(&mut self, terms: &LossTerms) {
-        let values = [
+        let terms_in_order = [
             &terms.total,
             &terms.objectness,
             &terms.bounding_box,
             &terms.class,
             &terms.image_class,
-        ]
-        .map(|term| term.clone().into_scalar::<f32>());
-        for (sum, value) in self.sums.iter_mut().zip(values) {
+        ];
+        // Together, since every read waits for the device.
+        let values = floats(Tensor::cat(terms_in_order.map(Clone::clone).to_vec(), 0));
+        for (sum, &value) in self.sums.iter_mut().zip(&values) {
             *sum += f64::from(value);
         }
         self.count += 1;

@@ -69,7 +69,7 @@ impl Executor for DetectorExecutor {
             crate::detector::train(&self.train, &train, trial.seed, &detector_folder, &inner)
                 .map_err(|error| fail(error.to_string()))?;
         inner.complete(self.units());
-        let detections = Detector::load(&detector_folder)
+        let detections = Detector::load(&detector_folder, self.train.device)
             .and_then(|detector| detector.predict(&self.sources.test, &inner))
             .map_err(|error| fail(error.to_string()))?;
         let evaluation = crate::evaluation::evaluate(&self.sources.test, &detections)

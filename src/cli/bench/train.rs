@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::detector::throughput::TrainingLoad;
-use crate::detector::{InputSize, TrainSpec};
+use crate::detector::throughput::{ENDLESS, TrainingLoad};
+use crate::detector::{ComputeDevice, InputSize, TrainSpec};
 
 /// Steps before the measured ones, in which memory is taken and caches fill.
 const WARM_UP: u64 = 2;
@@ -42,6 +42,9 @@ pub struct TrainArgs {
     /// Time the forward pass of a prediction in place of a training step.
     #[arg(long)]
     inference: bool,
+    /// Where to compute: cpu, or wgpu or cuda where the program was built with them.
+    #[arg(long, default_value = "cpu")]
+    device: ComputeDevice,
     /// Number of worker threads [default: all cores].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -89,9 +92,12 @@ fn measure(args: &TrainArgs) -> anyhow::Result<super::Rate> {
         output_strides: args.output_strides.clone(),
         fuse_strides,
         batch_size: batch,
+        device: args.device,
+        steps: ENDLESS,
         ..TrainSpec::default()
     };
-    let mut load = TrainingLoad::new(spec, args.seed)?;
+    let plan = spec.into_plan("the command line".as_ref())?;
+    let mut load = TrainingLoad::new(plan, args.seed)?;
     let mut once = || -> anyhow::Result<()> {
         if args.inference {
             load.predict();

@@ -142,6 +142,12 @@ impl TrainSpec {
             0.0,
             1e4,
         );
+        check(
+            "loss.synthetic_weight",
+            self.loss.synthetic_weight,
+            0.0,
+            1e4,
+        );
         check("loss.distance_weight", self.loss.distance_weight, 0.0, 1e4);
         match self.loss.objectness {
             ObjectnessLoss::Focal { alpha, gamma } => {

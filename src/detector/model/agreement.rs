@@ -71,6 +71,7 @@ impl Reference {
         let positives = self.floats("positives").unwrap();
         BatchTargets {
             weight: vec![1.0; objectness.len()],
+            positive_weights: vec![1.0; positives.len()],
             objectness,
             // The bits of 32-bit integers.
             positives: positives.iter().map(|word| word.to_bits() as i32).collect(),
@@ -144,7 +145,10 @@ fn check(path: &Path) {
     let model = Model::unsized_for(&plan, classes, SeedKey::new(b"agreement", 0));
     let lengths = |values: &[Vec<f32>]| values.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(lengths(&model.values()), lengths(&before));
-    let model = model.with_values(before).train();
+    let rows = before
+        .into_iter()
+        .map(|values| Tensor::<1>::from_data(values.as_slice(), &Device::flex()));
+    let model = model.with_tensors(rows.collect()).train();
     let shape = [reference.number("images"), input.height, input.width, 3];
     let pixels = TensorData::new(reference.floats("pixels").unwrap(), shape);
     let images = Tensor::<4>::from_data(pixels, &Device::flex().autodiff());

@@ -8,7 +8,7 @@ use rand::RngExt;
 use super::*;
 use crate::annotation::{Annotation, Category};
 use crate::dataset::{Origin, Record, Sample};
-use crate::detector::{AugmentationSpec, Detector, InputSize, TrainSpec};
+use crate::detector::{AugmentationSpec, ComputeDevice, Detector, InputSize, TrainSpec};
 use crate::observer::Silent;
 use crate::spec::Interval;
 
@@ -149,7 +149,7 @@ fn a_pyramid_with_the_auxiliary_task_learns_both() {
 
 /// How many objects a detector finds, and of how many of these it tells the class.
 fn found_and_named(detector: &Path, dataset: &Dataset) -> (usize, usize) {
-    let detector = Detector::load(detector).unwrap();
+    let detector = Detector::load(detector, ComputeDevice::Cpu).unwrap();
     let detections = detector.predict(dataset, &Silent).unwrap();
     let mut found = 0;
     let mut right_class = 0;
@@ -200,7 +200,10 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
     // It stops after step 5; the checkpoint is that of step 3.
     let stopped = train_until(&plan, &dataset, 1, &halves, &Silent, 5).unwrap();
     assert!(stopped.is_none());
-    assert!(Detector::load(&halves).is_err(), "it is not complete");
+    assert!(
+        Detector::load(&halves, ComputeDevice::Cpu).is_err(),
+        "it is not complete"
+    );
     let resumed = train(&plan, &dataset, 1, &halves, &Silent).unwrap();
     assert_eq!(resumed.resumed_from, 3);
     assert_eq!(log_without_time(&whole), log_without_time(&halves));
@@ -295,4 +298,63 @@ fn the_learning_rate_rises_then_falls() {
     assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
     assert_eq!(rates[10], peak);
     assert!(rates[99] < 0.02 * peak && rates[99] > 0.0);
+}
+
+/// On Mesa's software adapter as on a GPU: `make wgpu` builds and runs it.
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_trains_resumes_and_predicts_as_the_processor_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 8);
+    let on = |device: ComputeDevice| {
+        let spec = TrainSpec {
+            device,
+            output_strides: vec![16, 32],
+            fuse_strides: vec![8],
+            ..TrainSpec::clone(&plan(8))
+        };
+        spec.into_plan("test".as_ref()).unwrap()
+    };
+    let [cpu, gpu] = [ComputeDevice::Cpu, ComputeDevice::Wgpu].map(|device| {
+        let out = folder.path().join(device.name());
+        let plan = on(device);
+        let none = train_until(&plan, &dataset, 1, &out, &Silent, 5).unwrap();
+        assert!(none.is_none(), "it stopped");
+        let outcome = train(&plan, &dataset, 1, &out, &Silent).unwrap();
+        assert_eq!(outcome.resumed_from, 3, "the last checkpoint");
+        out
+    });
+    let (wanted, got) = (log_without_time(&cpu), log_without_time(&gpu));
+    assert_eq!((wanted.len(), got.len()), (8, 8));
+    for (step, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
+        // Rounding grows: after a few steps of AdamW a gradient near zero has moved its
+        // weight the other way.
+        let tolerance = if step == 0 { 1e-4 } else { 0.03 };
+        for (name, wanted, got) in [
+            ("loss", wanted.loss, got.loss),
+            ("objectness", wanted.objectness, got.objectness),
+            ("box", wanted.bounding_box, got.bounding_box),
+            ("class", wanted.class, got.class),
+        ] {
+            let distance = (wanted - got).abs() / wanted.abs();
+            assert!(
+                distance < tolerance,
+                "step {step}, {name}: {got} for {wanted}"
+            );
+        }
+    }
+    let found = [ComputeDevice::Cpu, ComputeDevice::Wgpu].map(|device| {
+        let detector = Detector::load(&gpu, device).unwrap();
+        detector.predict(&dataset, &Silent).unwrap()
+    });
+    assert!(found[0].len() > 8, "{} detections", found[0].len());
+    assert_eq!(found[0].len(), found[1].len());
+    for (wanted, got) in found[0].iter().zip(&found[1]) {
+        assert_eq!(wanted.image_id, got.image_id);
+        assert!((wanted.score - got.score).abs() < 1e-3);
+        let sides = |bbox: &BoundingBox| [bbox.x, bbox.y, bbox.width, bbox.height];
+        for (wanted, got) in sides(&wanted.bbox).into_iter().zip(sides(&got.bbox)) {
+            assert!((wanted - got).abs() < 0.05, "{got} for {wanted}");
+        }
+    }
 }
