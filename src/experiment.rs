@@ -13,6 +13,7 @@
 mod executor;
 mod exhibit;
 mod plan;
+mod regime;
 mod report;
 mod runner;
 mod sentence;
@@ -31,8 +32,10 @@ use crate::observer::Observer;
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
-    Arm, ArmKind, ExperimentPlan, ExperimentSpec, Level, SceneSource, SyntheticSource, TrainSource,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, ExperimentPlan, ExperimentSpec, Level,
+    PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource,
 };
+pub use regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
 pub use sources::{RealData, Sources};
@@ -40,7 +43,7 @@ pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
 };
 pub use tipping_point::{ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, analyse};
-pub use trial::{Condition, Measurement, Trial, TrialResult};
+pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 
 /// Runs one trial: draws the training set, trains and evaluates.
 ///

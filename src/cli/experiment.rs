@@ -24,6 +24,7 @@ use crate::seed::PlanHash;
   admix experiment presets/demo.yaml -o runs/demo
   admix experiment presets/tipping_dice.yaml -o runs/dice --set real=data/dice --dry-run
   admix experiment presets/tipping_dice.yaml -o runs/dice --set seeds=8
+  admix experiment presets/ways_dice.yaml -o runs/ways --set real=data/dice
 
 The same command again goes on where a killed one stopped. More seeds or ratios may
 be asked for later: finished trials are kept.")]
@@ -57,7 +58,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }
     record_data(&args.out, &sources.record()?)?;
-    let executor = DetectorExecutor::new(sources, plan.train.clone());
+    let executor = DetectorExecutor::new(sources, &plan);
     crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
     let files = write_report(&args.out)?;
     print_report(&files, args.common.json)

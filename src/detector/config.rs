@@ -156,6 +156,15 @@ impl OptimizerSpec {
             OptimizerSpec::Sgd { learning_rate, .. } => *learning_rate,
         }
     }
+
+    /// The same optimiser with its learning rate multiplied by `factor`.
+    pub fn scaled(mut self, factor: f64) -> Self {
+        match &mut self {
+            OptimizerSpec::Adamw { learning_rate, .. }
+            | OptimizerSpec::Sgd { learning_rate, .. } => *learning_rate *= factor,
+        }
+        self
+    }
 }
 
 /// Which loss says whether a cell holds an object.

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::plan::ExperimentPlan;
+use super::regime::{DETECTOR, RegimeSettings, stages};
 use super::sources::{Sources, detection_exhibits, training_exhibits};
 use super::trial::{Measurement, Trial};
 use super::{Executor, ExperimentError};
-use crate::dataset::write_atomically;
+use crate::dataset::{Dataset, write_atomically};
 use crate::detector::{Detector, TrainPlan};
-use crate::mix::{MixPlan, Policy, Source};
+use crate::mix::{MixError, MixPlan, Policy, Source};
 use crate::observer::Observer;
 
 /// Runs trials with the bundled detector, all with the same settings.
@@ -17,32 +19,21 @@ use crate::observer::Observer;
 pub struct DetectorExecutor {
     sources: Sources,
     train: TrainPlan,
+    regimes: RegimeSettings,
 }
 
 impl DetectorExecutor {
-    pub fn new(sources: Sources, train: TrainPlan) -> Self {
-        DetectorExecutor { sources, train }
-    }
-}
-
-impl Executor for DetectorExecutor {
-    /// Optimiser steps.
-    fn units(&self) -> u64 {
-        self.train.steps
+    /// Trials of `plan`, drawn from `sources`.
+    pub fn new(sources: Sources, plan: &ExperimentPlan) -> Self {
+        DetectorExecutor {
+            sources,
+            train: plan.train.clone(),
+            regimes: plan.regimes,
+        }
     }
 
-    /// Leaves in `folder`: `detector/` (which a killed training resumes from),
-    /// `detections.json` and the exhibits.
-    fn run(
-        &self,
-        trial: &Trial,
-        folder: &Path,
-        observer: &dyn Observer,
-    ) -> Result<Measurement, ExperimentError> {
-        let fail = |message: String| ExperimentError::Trial {
-            trial: trial.id.clone(),
-            message,
-        };
+    /// The images of a trial. They depend on its counts and seed, not on how they are used.
+    fn draw(&self, trial: &Trial, observer: &dyn Observer) -> Result<Dataset, MixError> {
         let plan = MixPlan {
             real: Source::train_of(&self.sources.real.root),
             synthetic: (trial.condition.n_synthetic > 0)
@@ -53,23 +44,53 @@ impl Executor for DetectorExecutor {
             },
             held_out: Vec::new(),
         };
-        let inner = WithinTrial::new(observer);
-        let train = crate::mix::draw(
+        let mixture = crate::mix::draw(
             &plan,
             &self.sources.real,
             Some(&self.sources.synthetic),
             &self.sources.held_out,
             trial.seed,
-            &inner,
-        )
-        .map_err(|error| fail(error.to_string()))?
-        .to_dataset();
-        let detector_folder = folder.join("detector");
-        let outcome =
-            crate::detector::train(&self.train, &train, trial.seed, &detector_folder, &inner)
-                .map_err(|error| fail(error.to_string()))?;
-        inner.complete(self.units());
-        let detections = Detector::load(&detector_folder, self.train.device)
+            observer,
+        )?;
+        Ok(mixture.to_dataset())
+    }
+}
+
+impl Executor for DetectorExecutor {
+    /// Optimiser steps, of all trainings of the trial together.
+    fn units(&self) -> u64 {
+        self.train.steps
+    }
+
+    /// Leaves in `folder`: `detector/` and, where synthetic images came first,
+    /// `pretraining/` (which a killed training resumes from), `detections.json` and the
+    /// exhibits.
+    fn run(
+        &self,
+        trial: &Trial,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Measurement, ExperimentError> {
+        let fail = |message: String| ExperimentError::Trial {
+            trial: trial.id.clone(),
+            message,
+        };
+        let inner = WithinTrial::new(observer);
+        let train = self
+            .draw(trial, &inner)
+            .map_err(|error| fail(error.to_string()))?;
+        let stages = stages(trial.condition.regime, &self.train, &self.regimes, folder)
+            .map_err(|error| fail(error.to_string()))?;
+        let mut steps = 0;
+        for stage in stages {
+            let images = stage.images(&train);
+            let outcome =
+                crate::detector::train(&stage.plan, &images, trial.seed, &stage.folder, &inner)
+                    .map_err(|error| fail(error.to_string()))?;
+            steps += outcome.steps;
+            inner.complete(steps);
+        }
+        let detections = Detector::load(&folder.join(DETECTOR), self.train.device)
             .and_then(|detector| detector.predict(&self.sources.test, &inner))
             .map_err(|error| fail(error.to_string()))?;
         let evaluation = crate::evaluation::evaluate(&self.sources.test, &detections)
@@ -90,13 +111,13 @@ impl Executor for DetectorExecutor {
                 .iter()
                 .map(|(name, score)| (name.clone(), score.ap))
                 .collect(),
-            steps: outcome.steps,
+            steps,
             exhibits,
         })
     }
 }
 
-/// Passes messages and time on, and of the stages only the training's steps.
+/// Passes messages and time on, and of the stages only the steps of the trainings.
 struct WithinTrial<'a> {
     outer: &'a dyn Observer,
     trains: AtomicBool,
@@ -112,7 +133,7 @@ impl<'a> WithinTrial<'a> {
         }
     }
 
-    /// Tells of the steps that an earlier run took in this trial.
+    /// Tells of those of the trial's first `steps` that an earlier run took.
     fn complete(&self, steps: u64) {
         let told = self.steps.swap(steps, Ordering::Relaxed);
         self.outer.advance(steps.saturating_sub(told));
@@ -137,5 +158,214 @@ impl Observer for WithinTrial<'_> {
     }
     fn elapsed(&self) -> Duration {
         self.outer.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use image::{Rgb, RgbImage};
+    use rand::RngExt;
+
+    use super::super::plan::tests::plan_with_ways;
+    use super::super::plan::{Arm, ArmKind};
+    use super::super::run;
+    use super::*;
+    use crate::annotation::{Annotation, BoundingBox, Category};
+    use crate::dataset::{Origin, Record, Sample};
+    use crate::detector::{InputSize, TrainSpec};
+    use crate::mix::HeldOut;
+    use crate::observer::Silent;
+    use crate::seed::SeedKey;
+
+    const SIDE: u32 = 64;
+
+    /// Grey images with a red square each.
+    fn squares(folder: &Path, name: &str, count: u64, origin: Origin) -> Dataset {
+        let samples = (1..=count).map(|id| {
+            let mut generator = SeedKey::new(b"executor", 0).generator(name, id);
+            let side = generator.random_range(14..22u32);
+            let [x, y] = [(); 2].map(|_| generator.random_range(0..SIDE - side));
+            let image = RgbImage::from_fn(SIDE, SIDE, |px, py| {
+                let inside = (x..x + side).contains(&px) && (y..y + side).contains(&py);
+                Rgb(if inside { [220, 30, 30] } else { [90, 100, 90] })
+            });
+            let file_name = format!("{name}{id}.png");
+            let path = folder.join(&file_name);
+            image.save(&path).unwrap();
+            let [x, y, side] = [x, y, side].map(f64::from);
+            Sample {
+                id,
+                path,
+                file_name: file_name.clone(),
+                width: SIDE,
+                height: SIDE,
+                annotations: vec![Annotation {
+                    id,
+                    category_id: 1,
+                    bbox: BoundingBox::from([x, y, side, side]),
+                    area: side * side,
+                    is_crowd: false,
+                    extra: Default::default(),
+                }],
+                record: Record::new(id, file_name, origin),
+            }
+        });
+        Dataset {
+            root: folder.join(name),
+            categories: vec![Category {
+                id: 1,
+                name: "square".to_owned(),
+                supercategory: String::new(),
+            }],
+            samples: samples.collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn sources(folder: &Path) -> Sources {
+        Sources {
+            real: squares(folder, "real", 4, Origin::Real),
+            test: squares(folder, "test", 2, Origin::Real),
+            synthetic: squares(folder, "synthetic", 4, Origin::Synthetic),
+            held_out: HeldOut::of(&[], &Silent).unwrap(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Real-only, and pretraining on as many synthetic images, at one seed: 5 steps, of which
+    /// the synthetic images get 2.
+    fn plan() -> ExperimentPlan {
+        let mut plan = plan_with_ways();
+        let spec = TrainSpec {
+            width_multiplier: 0.1,
+            input: InputSize {
+                height: 64,
+                width: 64,
+            },
+            fuse_strides: vec![8],
+            head_channels: 8,
+            steps: 5,
+            batch_size: 2,
+            warmup_steps: 2,
+            checkpoint_every: 0,
+            ..TrainSpec::default()
+        };
+        plan.train = spec.into_plan(Path::new("train.yaml")).unwrap();
+        plan.regimes.pretraining.as_mut().unwrap().share_of_steps = 0.4;
+        plan.arms.retain(|arm| arm.kind == ArmKind::Pretraining);
+        let Arm { levels, .. } = &mut plan.arms[0];
+        levels.truncate(2);
+        for level in levels {
+            level.condition.n_real = 4;
+            level.condition.n_synthetic /= 25;
+        }
+        plan.seeds.truncate(1);
+        plan
+    }
+
+    /// Counts the units that it is told of.
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl Observer for Counting {
+        fn begin(&self, _: &str, _: u64, _: u64) {}
+        fn advance(&self, units: u64) {
+            self.0.fetch_add(units, Ordering::Relaxed);
+        }
+        fn message(&self, _: &str) {}
+        fn end(&self) {}
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn pretraining_runs_both_trainings_and_a_second_run_uses_them_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan();
+        let executor = DetectorExecutor::new(sources(folder.path()), &plan);
+        let out = folder.path().join("out");
+        let run_all = || {
+            let counting = Counting::default();
+            let results = run(&plan, &out, &executor, NonZeroUsize::MIN, &counting).unwrap();
+            (results, counting.0.into_inner())
+        };
+        let (results, units) = run_all();
+        assert_eq!(units, 10, "each step of both trials is told once");
+        assert!(results.iter().all(|result| result.measurement.steps == 5));
+        let id = "r4-s4-pretraining-seed7";
+        assert_eq!(results[1].trial.id, id);
+        let trial = out.join("trials").join(id);
+        let config = |stage: &str| -> serde_json::Value {
+            let text = std::fs::read(trial.join(stage).join("config.json")).unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        let (first, second) = (config("pretraining"), config("detector"));
+        assert_eq!(
+            (&first["images"], &first["real_images"]),
+            (&4.into(), &0.into())
+        );
+        assert_eq!(
+            (&second["images"], &second["real_images"]),
+            (&4.into(), &4.into())
+        );
+        assert_eq!(first["plan"]["steps"], 2);
+        assert_eq!(second["plan"]["steps"], 3);
+
+        let weights = ["pretraining", "detector"].map(|s| trial.join(s).join("model.safetensors"));
+        let written = || {
+            let modified = |path: &std::path::PathBuf| path.metadata().unwrap().modified().unwrap();
+            weights.each_ref().map(modified)
+        };
+        let before = written();
+        std::fs::remove_file(trial.join("result.json")).unwrap();
+        let (again, units) = run_all();
+        assert_eq!(units, 5, "steps of an earlier run count once too");
+        assert_eq!(written(), before, "nothing is trained anew");
+        assert_eq!(again, results);
+
+        // A run that was killed in the second training has the first one's weights.
+        std::fs::remove_file(trial.join("result.json")).unwrap();
+        std::fs::remove_file(&weights[1]).unwrap();
+        let (again, units) = run_all();
+        assert_eq!(units, 5);
+        assert_eq!(written()[0], before[0]);
+        assert_eq!(again, results);
+    }
+
+    #[test]
+    fn real_images_of_a_seed_are_the_same_in_every_regime() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan();
+        for level in &mut plan.arms[0].levels {
+            level.condition.n_real = 2;
+            level.condition.n_synthetic /= 2;
+        }
+        let executor = DetectorExecutor::new(sources(folder.path()), &plan);
+        let trial = plan.trials().remove(1);
+        let mut mixed = trial.clone();
+        mixed.condition = trial.condition.mixed();
+        let drawn = executor.draw(&trial, &Silent).unwrap();
+        let names = |dataset: &Dataset| -> Vec<String> {
+            let samples = dataset.samples.iter();
+            samples.map(|sample| sample.file_name.clone()).collect()
+        };
+        assert_eq!(
+            names(&drawn),
+            names(&executor.draw(&mixed, &Silent).unwrap())
+        );
+        let stages = stages(
+            trial.condition.regime,
+            &plan.train,
+            &plan.regimes,
+            folder.path(),
+        )
+        .unwrap();
+        let [first, second] = [0, 1].map(|index: usize| names(&stages[index].images(&drawn)));
+        assert!(first.iter().all(|name| name.starts_with("synthetic")));
+        assert!(second.iter().all(|name| name.starts_with("real")));
+        assert_eq!([second, first].concat(), names(&drawn));
     }
 }

@@ -1,5 +1,7 @@
 //! From `experiment.yaml` to the list of trials.
 
+mod arms;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,17 +9,22 @@ use std::path::{Path, PathBuf};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::trial::{Condition, Trial};
+use super::regime::RegimeSettings;
+use super::trial::{Condition, Regime, Trial};
 use crate::detector::{TrainPlan, TrainSpec};
 use crate::seed::PlanHash;
 use crate::spec::{Problems, SpecError};
 
+use arms::largest_need;
+pub use arms::{
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, Level, PretrainingSpec, SubstitutionSpec,
+};
+
 /// Seeds of an experiment that names none: fewer allow no claim.
 const DEFAULT_SEEDS: u64 = 5;
 
-/// Most seeds, levels and images that a plan may ask for; more is a slip of the pen.
+/// Most seeds that a plan may ask for; more is a slip of the pen.
 const MAX_SEEDS: u64 = 1_000;
-const MAX_IMAGES: usize = 10_000_000;
 
 /// Mirrors `experiment.yaml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,34 +92,6 @@ impl TrainSource {
     }
 }
 
-/// The arms of an experiment; at least one.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArmsSpec {
-    #[serde(default)]
-    pub substitution: Option<SubstitutionSpec>,
-    #[serde(default)]
-    pub addition: Option<AdditionSpec>,
-}
-
-/// Synthetic images take the place of real ones in a set of fixed size.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SubstitutionSpec {
-    pub total: usize,
-    /// Synthetic shares in `0..=1`.
-    pub shares: Vec<f64>,
-}
-
-/// Synthetic images come on top of a fixed number of real ones.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdditionSpec {
-    pub real: usize,
-    /// Synthetic images per real image.
-    pub multiples: Vec<f64>,
-}
-
 /// A number of seeds, or the seeds themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seeds {
@@ -149,51 +128,6 @@ impl<'de> Deserialize<'de> for Seeds {
     }
 }
 
-/// How synthetic images join the real ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ArmKind {
-    Substitution,
-    Addition,
-}
-
-impl ArmKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            ArmKind::Substitution => "substitution",
-            ArmKind::Addition => "addition",
-        }
-    }
-
-    /// A level's ratio as people say it: `25 %` or `2x`.
-    pub fn label(self, ratio: f64) -> String {
-        match self {
-            ArmKind::Substitution => format!("{} %", trimmed(ratio * 100.0)),
-            ArmKind::Addition => format!("{}x", trimmed(ratio)),
-        }
-    }
-}
-
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// One curve of the experiment. Levels rise by ratio; the first is real-only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Arm {
-    pub kind: ArmKind,
-    pub levels: Vec<Level>,
-}
-
-/// One point of a curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Level {
-    /// Synthetic share of the set, or synthetic images per real one.
-    pub ratio: f64,
-    pub condition: Condition,
-}
-
 /// A checked experiment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExperimentPlan {
@@ -204,6 +138,9 @@ pub struct ExperimentPlan {
     /// In the order in which they are run; unique.
     pub seeds: Vec<u64>,
     pub train: TrainPlan,
+    /// Settings of the arms that use their images in another way than mixing them.
+    #[serde(default, skip_serializing_if = "RegimeSettings::is_empty")]
+    pub regimes: RegimeSettings,
     pub smallest_effect: f64,
 }
 
@@ -238,18 +175,7 @@ impl ExperimentSpec {
                 list
             }
         };
-        let mut arms = Vec::new();
-        if let Some(spec) = &self.arms.substitution {
-            arms.push(spec.levels(&mut problems));
-        }
-        if let Some(spec) = &self.arms.addition {
-            arms.push(spec.levels(&mut problems));
-        }
-        problems.require(
-            !arms.is_empty(),
-            "arms",
-            "there is none; give `substitution: {total, shares}`, `addition: {real, multiples}` or both",
-        );
+        let (arms, regimes) = self.arms.check(&mut problems);
         problems.require(
             self.smallest_effect > 0.0 && self.smallest_effect < 1.0,
             "smallest_effect",
@@ -278,6 +204,7 @@ impl ExperimentSpec {
             );
         }
         let train = self.train.into_plan(path)?;
+        regimes.check(&train, &mut problems);
         let plan = ExperimentPlan {
             real: self.real,
             class_agnostic: self.class_agnostic,
@@ -285,111 +212,11 @@ impl ExperimentSpec {
             arms,
             seeds,
             train,
+            regimes,
             smallest_effect: self.smallest_effect,
         };
         problems.into_result(path, plan)
     }
-}
-
-fn largest_need(arms: &[Arm]) -> usize {
-    arms.iter()
-        .flat_map(|arm| &arm.levels)
-        .map(|level| level.condition.n_synthetic)
-        .max()
-        .unwrap_or(0)
-}
-
-impl SubstitutionSpec {
-    fn levels(&self, problems: &mut Problems) -> Arm {
-        let total = self.total;
-        problems.require(
-            (1..=MAX_IMAGES).contains(&total),
-            "arms.substitution.total",
-            format!("{total} is not between 1 and {MAX_IMAGES}"),
-        );
-        for (index, share) in self.shares.iter().enumerate() {
-            problems.require(
-                (0.0..=1.0).contains(share),
-                &format!("arms.substitution.shares.{index}"),
-                format!("{share} is not a share between 0 and 1"),
-            );
-        }
-        let condition = |share: f64| {
-            let n_synthetic = (total as f64 * share).round() as usize;
-            Condition {
-                n_real: total.saturating_sub(n_synthetic),
-                n_synthetic,
-            }
-        };
-        let key = "arms.substitution.shares";
-        arm(
-            ArmKind::Substitution,
-            &self.shares,
-            condition,
-            key,
-            problems,
-        )
-    }
-}
-
-impl AdditionSpec {
-    fn levels(&self, problems: &mut Problems) -> Arm {
-        let n_real = self.real;
-        problems.require(
-            (1..=MAX_IMAGES).contains(&n_real),
-            "arms.addition.real",
-            format!("{n_real} is not between 1 and {MAX_IMAGES}"),
-        );
-        for (index, multiple) in self.multiples.iter().enumerate() {
-            problems.require(
-                *multiple >= 0.0 && multiple * n_real as f64 <= MAX_IMAGES as f64,
-                &format!("arms.addition.multiples.{index}"),
-                format!("{multiple} is not a number of synthetic images per real one"),
-            );
-        }
-        let condition = |multiple: f64| Condition {
-            n_real,
-            n_synthetic: (n_real as f64 * multiple).round() as usize,
-        };
-        let key = "arms.addition.multiples";
-        arm(ArmKind::Addition, &self.multiples, condition, key, problems)
-    }
-}
-
-/// Sorts the ratios, puts real-only first and refuses two that give the same set.
-fn arm(
-    kind: ArmKind,
-    ratios: &[f64],
-    condition: impl Fn(f64) -> Condition,
-    key: &str,
-    problems: &mut Problems,
-) -> Arm {
-    let mut ratios: Vec<f64> = ratios.iter().copied().chain([0.0]).collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios.dedup();
-    let levels: Vec<Level> = ratios
-        .iter()
-        .map(|&ratio| Level {
-            ratio,
-            condition: condition(ratio),
-        })
-        .collect();
-    problems.require(
-        levels.len() > 1,
-        key,
-        "there is no ratio but real-only, so there is nothing to compare",
-    );
-    for pair in levels.windows(2) {
-        problems.require(
-            pair[0].condition != pair[1].condition,
-            key,
-            format!(
-                "{} and {} give the same number of images; leave one out",
-                pair[0].ratio, pair[1].ratio
-            ),
-        );
-    }
-    Arm { kind, levels }
 }
 
 impl ExperimentPlan {
@@ -416,14 +243,22 @@ impl ExperimentPlan {
         let mut trials = Vec::new();
         for (block, &seed) in self.seeds.iter().enumerate() {
             for condition in self.conditions() {
+                // A regime's settings concern its own trials alone, so that those of the
+                // others are kept where an arm is added or changed.
+                let hash = match condition.regime {
+                    Regime::Joint => PlanHash::of(&(&context, condition, seed)),
+                    Regime::Pretraining => {
+                        PlanHash::of(&(&context, condition, seed, &self.regimes.pretraining))
+                    }
+                    Regime::Auxiliary => {
+                        PlanHash::of(&(&context, condition, seed, &self.regimes.auxiliary))
+                    }
+                };
                 trials.push(Trial {
-                    id: format!(
-                        "r{}-s{}-seed{seed}",
-                        condition.n_real, condition.n_synthetic
-                    ),
+                    id: condition.trial_id(seed),
                     condition,
                     seed,
-                    hash: PlanHash::of(&(&context, condition, seed)),
+                    hash,
                     exhibits: block == 0,
                 });
             }
@@ -456,6 +291,7 @@ impl ExperimentPlan {
                 let Condition {
                     n_real,
                     n_synthetic,
+                    ..
                 } = level.condition;
                 let shared = match first.insert(level.condition, arm.kind) {
                     Some(kind) => format!("  (same trials as in {})", kind.name()),
@@ -469,6 +305,11 @@ impl ExperimentPlan {
                     arm.kind.label(level.ratio),
                     self.seeds.len(),
                 );
+            }
+        }
+        for kind in self.arms.iter().map(|arm| arm.kind) {
+            if let Some(how) = self.regimes.describe(kind.regime(), self.train.steps) {
+                let _ = writeln!(text, "{}: {how}", kind.name());
             }
         }
         let total = self.conditions().len() * self.seeds.len();
@@ -499,8 +340,19 @@ arms:
 train: {settings: {steps: 10, warmup_steps: 2}}
 ";
 
+    /// Two further arms at the counts of `addition`.
+    const WAYS: &str = "
+  pretraining: {real: 100, multiples: [1, 2]}
+  auxiliary: {real: 100, multiples: [1, 2]}
+train:";
+
     pub(in crate::experiment) fn plan() -> ExperimentPlan {
         parse(YAML).unwrap()
+    }
+
+    /// [`plan`] with all arms, and an effect that 0.004 of noise can tell.
+    pub(in crate::experiment) fn plan_with_ways() -> ExperimentPlan {
+        parse(&(YAML.replace("\ntrain:", WAYS) + "smallest_effect: 0.02\n")).unwrap()
     }
 
     fn parse(yaml: &str) -> Result<ExperimentPlan, SpecError> {
@@ -575,5 +427,147 @@ train: {settings: {steps: 10, warmup_steps: 2}}
             text.contains("30 trials, 10 finished, 20 to run; about 60 s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn other_ways_have_the_levels_of_addition_and_share_its_real_only() {
+        let plan = plan_with_ways();
+        let kinds: Vec<ArmKind> = plan.arms.iter().map(|arm| arm.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                ArmKind::Substitution,
+                ArmKind::Addition,
+                ArmKind::Pretraining,
+                ArmKind::Auxiliary
+            ]
+        );
+        let counts = |arm: &Arm| -> Vec<Condition> {
+            let levels = arm.levels.iter();
+            levels.map(|level| level.condition.mixed()).collect()
+        };
+        for arm in &plan.arms[2..] {
+            assert_eq!(counts(arm), counts(&plan.arms[1]));
+            assert_eq!(arm.kind.label(arm.levels[2].ratio), "2x");
+        }
+        let real_only = |index: usize| plan.arms[index].levels[0].condition;
+        assert_eq!(
+            real_only(2),
+            real_only(1),
+            "there is nothing to pretrain on"
+        );
+        assert_ne!(real_only(3), real_only(1));
+        assert_eq!(plan.conditions().len(), 6 + 2 + 3);
+        let ids: Vec<String> = plan.trials().into_iter().map(|trial| trial.id).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 55);
+        for id in [
+            "r100-s0-seed7",
+            "r100-s100-pretraining-seed7",
+            "r100-s0-auxiliary-seed7",
+            "r100-s200-auxiliary-seed11",
+        ] {
+            assert!(ids.iter().any(|other| other == id), "{id} in {ids:?}");
+        }
+        let text = plan.describe(0, None);
+        for part in [
+            "pretraining       1x     100 real +    100 synthetic  x 5 seeds\n",
+            "(same trials as in addition)",
+            "pretraining: 5 of 10 steps on the synthetic images, then 5 on the real ones at 0.1",
+            "auxiliary: mixed, with image_class_weight 0.5 and synthetic_weight 0;",
+            "55 trials",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn trials_that_mix_keep_their_identifiers_and_hashes_beside_other_ways() {
+        /// A condition as it was hashed when mixing was all that there was.
+        #[derive(Serialize)]
+        struct Counts {
+            n_real: usize,
+            n_synthetic: usize,
+        }
+        let (before, after) = (plan(), plan_with_ways());
+        let known = after.trials();
+        for trial in before.trials() {
+            assert!(known.contains(&trial), "{trial:?}");
+        }
+        let trial = &before.trials()[0];
+        let context = PlanHash::of(&(
+            &before.real,
+            &before.class_agnostic,
+            &before.synthetic,
+            &before.train,
+        ));
+        let counts = Counts {
+            n_real: 100,
+            n_synthetic: 0,
+        };
+        assert_eq!(trial.hash, PlanHash::of(&(&context, counts, 7u64)));
+        let stored = serde_json::to_string(&before).unwrap();
+        assert!(!stored.contains("regime"), "{stored}");
+        let read: ExperimentPlan = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read.trials(), before.trials());
+    }
+
+    #[test]
+    fn settings_of_a_way_change_the_hashes_of_its_trials_alone() {
+        let plan = plan_with_ways();
+        let mut other = plan.clone();
+        other.regimes.pretraining.as_mut().unwrap().rate = 0.2;
+        for (before, after) in plan.trials().iter().zip(&other.trials()) {
+            let is_pretraining = before.condition.regime == Regime::Pretraining;
+            assert_eq!(before.hash != after.hash, is_pretraining, "{}", before.id);
+        }
+        let stored = serde_json::to_string(&plan).unwrap();
+        let read: ExperimentPlan = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read.trials(), plan.trials());
+    }
+
+    #[test]
+    fn all_problems_of_the_other_ways_are_told_at_once() {
+        let ways = "
+  pretraining: {real: 0, multiples: [1, -2], share_of_steps: 1, rate: 0}
+  auxiliary: {real: 100, multiples: [0], image_class_weight: 0, synthetic_weight: -1}
+train:";
+        let message = parse(&YAML.replace("\ntrain:", ways))
+            .unwrap_err()
+            .to_string();
+        for key in [
+            "pretraining.real",
+            "pretraining.multiples.1",
+            "pretraining.share_of_steps",
+            "pretraining.rate",
+            "auxiliary.multiples",
+            "auxiliary.image_class_weight",
+            "auxiliary.synthetic_weight",
+        ] {
+            assert!(message.contains(key), "{key} is missing in {message}");
+        }
+        let uneven = "\n  pretraining: {real: 9, multiples: [1], share_of_steps: 0.99}\ntrain:";
+        let message = parse(&YAML.replace("\ntrain:", uneven))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("0.99 leaves none of 10 steps"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_presets_are_sound() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (name, conditions) in [
+            ("demo", 3),
+            ("tipping_dice", 10),
+            ("tipping_faces", 10),
+            ("ways_dice", 11),
+        ] {
+            let path = root.join(format!("presets/{name}.yaml"));
+            let spec: ExperimentSpec = crate::spec::load(&path, &[]).unwrap();
+            let plan = spec.into_plan(&path, 0).unwrap();
+            assert_eq!(plan.conditions().len(), conditions, "{name}");
+        }
     }
 }

@@ -8,6 +8,8 @@ pub(super) fn subject(kind: ArmKind) -> &'static str {
     match kind {
         ArmKind::Substitution => "Replacing real images",
         ArmKind::Addition => "Adding synthetic images",
+        ArmKind::Pretraining => "Training on synthetic images first",
+        ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
     }
 }
 

@@ -213,8 +213,20 @@ fn check_real_counts(
     if train.samples.len() < real_needed {
         problems.push(format!(
             "{root} has {} images in its train split and the largest trial needs {real_needed}; \
-             lower arms.substitution.total or arms.addition.real",
+             lower arms.substitution.total or `real` of the other arms",
             train.samples.len()
+        ));
+    }
+    let rendered = train
+        .samples
+        .iter()
+        .filter(|sample| !sample.record.counts_as_real())
+        .count();
+    if rendered > 0 && !plan.regimes.is_empty() {
+        problems.push(format!(
+            "{root} has {rendered} images in its train split that manifest.jsonl calls synthetic; \
+             the arms pretraining and auxiliary would take them for those of the synthetic source, \
+             so remove them or correct their origin"
         ));
     }
     if test.box_count() == 0 {
@@ -405,7 +417,7 @@ fn colour(found: &Detection, labels: &[Annotation]) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::tests::plan;
+    use super::super::plan::tests::{plan, plan_with_ways};
     use super::*;
     use crate::dataset::{Record, Sample};
 
@@ -497,6 +509,16 @@ mod tests {
                 assert!(error.contains(part), "{part} is missing in {error}");
             }
         }
+    }
+
+    #[test]
+    fn arms_that_tell_the_sources_apart_need_real_images_that_count_as_real() {
+        let mut data = real(100, 10);
+        data.samples[0].record.origin = Origin::Synthetic;
+        let pool = dataset(&["die"], 200, None);
+        assert!(of(&plan(), data.clone(), pool.clone()).is_ok());
+        let error = of(&plan_with_ways(), data, pool).unwrap_err().to_string();
+        assert!(error.contains("1 images in its train split"), "{error}");
     }
 
     #[test]

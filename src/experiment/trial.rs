@@ -7,11 +7,74 @@ use serde::{Deserialize, Serialize};
 use super::exhibit::Exhibit;
 use crate::seed::PlanHash;
 
-/// What a training set is made of: exact image counts.
+/// How a trial uses its images.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// Real and synthetic images are mixed in each batch and teach alike.
+    #[default]
+    Joint,
+    /// First the synthetic images alone, then the real ones alone.
+    Pretraining,
+    /// Mixed in each batch, with the auxiliary task and another weight of synthetic images.
+    Auxiliary,
+}
+
+impl Regime {
+    pub fn name(self) -> &'static str {
+        match self {
+            Regime::Joint => "joint",
+            Regime::Pretraining => "pretraining",
+            Regime::Auxiliary => "auxiliary",
+        }
+    }
+
+    fn is_joint(&self) -> bool {
+        *self == Regime::Joint
+    }
+}
+
+/// What a detector is trained on: exact image counts, and how they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Condition {
     pub n_real: usize,
     pub n_synthetic: usize,
+    /// Left out where joint, so that identifiers and hashes stay those of experiments that
+    /// were begun before there were others.
+    #[serde(default, skip_serializing_if = "Regime::is_joint")]
+    pub regime: Regime,
+}
+
+impl Condition {
+    /// Mixing that many images.
+    pub fn joint(n_real: usize, n_synthetic: usize) -> Self {
+        Condition {
+            n_real,
+            n_synthetic,
+            regime: Regime::Joint,
+        }
+    }
+
+    /// Mixing the same images.
+    pub fn mixed(self) -> Self {
+        Condition::joint(self.n_real, self.n_synthetic)
+    }
+
+    /// Name of its trial at `seed`, fit for a folder.
+    pub(super) fn trial_id(self, seed: u64) -> String {
+        let Condition {
+            n_real,
+            n_synthetic,
+            regime,
+        } = self;
+        if regime.is_joint() {
+            format!("r{n_real}-s{n_synthetic}-seed{seed}")
+        } else {
+            format!("r{n_real}-s{n_synthetic}-{}-seed{seed}", regime.name())
+        }
+    }
 }
 
 /// One cell of the grid. Trials of the same condition and seed are the same trial,

@@ -116,6 +116,12 @@ impl Axes {
                 "synthetic share of a training set of fixed size"
             }
             super::super::plan::ArmKind::Addition => "synthetic images added, per real image",
+            super::super::plan::ArmKind::Pretraining => {
+                "synthetic images trained on first, per real image"
+            }
+            super::super::plan::ArmKind::Auxiliary => {
+                "synthetic images added with the auxiliary task, per real image"
+            }
         };
         let _ = write!(
             svg,

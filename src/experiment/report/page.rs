@@ -80,7 +80,7 @@ pub(super) fn render(
         );
     }
     for arm in &summary.arms {
-        write_arm(&mut html, arm, summary);
+        write_arm(&mut html, plan, arm, summary);
         write_exhibits(&mut html, arm, results, out)?;
     }
     write_too_noisy(&mut html, summary);
@@ -106,11 +106,18 @@ fn arm_title(arm: &ArmSummary) -> &'static str {
     match arm.kind {
         super::super::plan::ArmKind::Substitution => "Replacing real images by synthetic ones",
         super::super::plan::ArmKind::Addition => "Adding synthetic images to the real ones",
+        super::super::plan::ArmKind::Pretraining => {
+            "Training on synthetic images first, then on real ones"
+        }
+        super::super::plan::ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
     }
 }
 
-fn write_arm(html: &mut String, arm: &ArmSummary, summary: &Summary) {
+fn write_arm(html: &mut String, plan: &ExperimentPlan, arm: &ArmSummary, summary: &Summary) {
     let _ = writeln!(html, "<section><h2>{}</h2>", arm_title(arm));
+    if let Some(how) = plan.regimes.describe(arm.kind.regime(), plan.train.steps) {
+        let _ = writeln!(html, "<p>How: {}.</p>", escape(&how));
+    }
     let _ = writeln!(
         html,
         "<figure>{}<figcaption>Small dots: one training each. Line and large dots: mean over \
@@ -150,20 +157,25 @@ fn interval(estimate: Option<Estimate>) -> String {
     })
 }
 
+fn difference_interval(estimate: Option<Estimate>) -> String {
+    estimate.map_or("&ndash;".to_owned(), |d| {
+        format!(
+            "{:+.3} <span class=\"range\">[{:+.3}, {:+.3}]</span>",
+            d.value, d.low, d.high
+        )
+    })
+}
+
 fn write_table(html: &mut String, arm: &ArmSummary) {
     html.push_str(
         "<div class=\"scroll\"><table><thead><tr><th>synthetic</th><th>real</th><th>synth.</th>\
          <th>seeds</th><th>AP</th><th>AP50</th><th>difference to real-only</th><th>says</th></tr></thead><tbody>",
     );
     for level in &arm.levels {
-        let difference = match (level.standing, level.difference) {
-            (Standing::Reference, _) => "&ndash;".to_owned(),
-            (_, Some(d)) => format!(
-                "{:+.3} <span class=\"range\">[{:+.3}, {:+.3}]</span>",
-                d.value, d.low, d.high
-            ),
-            _ => "&ndash;".to_owned(),
-        };
+        let difference = difference_interval(match level.standing {
+            Standing::Reference => None,
+            _ => level.difference,
+        });
         let _ = write!(
             html,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{difference}</td>\
