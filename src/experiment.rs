@@ -42,7 +42,10 @@ pub use sources::{RealData, Sources};
 pub use statistics::{
     Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
 };
-pub use tipping_point::{ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, analyse};
+pub use tipping_point::{
+    ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, WayComparison, WaySummary,
+    analyse,
+};
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 
 /// Runs one trial: draws the training set, trains and evaluates.

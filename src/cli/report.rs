@@ -42,6 +42,9 @@ pub(super) fn print_report(files: &ReportFiles, json: bool) -> anyhow::Result<()
         for arm in &files.summary.arms {
             println!("{}", arm.sentence);
         }
+        for way in &files.summary.ways {
+            println!("{}", way.sentence);
+        }
         println!(
             "Report: {}, {}, {}",
             files.html.display(),

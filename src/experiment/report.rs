@@ -49,7 +49,7 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
 /// One row a trial. Identifiers are made of digits and letters, so that nothing
 /// needs quoting.
 fn csv(results: &[TrialResult]) -> String {
-    let mut text = format!("trial,n_real,n_synthetic,seed,{STAT_COLUMNS},steps,seconds\n");
+    let mut text = format!("trial,n_real,n_synthetic,regime,seed,{STAT_COLUMNS},steps,seconds\n");
     for result in results {
         let condition = result.trial.condition;
         let stats: Vec<String> = result
@@ -59,10 +59,11 @@ fn csv(results: &[TrialResult]) -> String {
             .map(|value| format!("{value:.6}"))
             .collect();
         text.push_str(&format!(
-            "{},{},{},{},{},{},{:.3}\n",
+            "{},{},{},{},{},{},{},{:.3}\n",
             result.trial.id,
             condition.n_real,
             condition.n_synthetic,
+            condition.regime.name(),
             result.trial.seed,
             stats.join(","),
             result.measurement.steps,
@@ -75,7 +76,7 @@ fn csv(results: &[TrialResult]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
-    use super::super::plan::tests::plan;
+    use super::super::plan::tests::{plan, plan_with_ways};
     use super::super::runner::tests::{Mock, ONE};
     use super::super::runner::{DataRecord, record_data};
     use super::super::trial::{Measurement, Trial};
@@ -169,6 +170,46 @@ mod tests {
         }
         write_report(folder.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&files.html).unwrap(), html);
+    }
+
+    #[test]
+    fn other_ways_to_use_the_images_are_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan_with_ways();
+        let mock = Mock::new(0.01);
+        run(&plan, folder.path(), &mock, ONE, &Silent).unwrap();
+        let files = write_report(folder.path()).unwrap();
+        let html = std::fs::read_to_string(&files.html).unwrap();
+        assert_eq!(files.summary.ways.len(), 2);
+        for way in &files.summary.ways {
+            assert!(html.contains(&way.sentence), "{}", way.sentence);
+        }
+        for part in [
+            "<h2>Other ways to use the same images</h2>",
+            "<h2>Training on synthetic images first, then on real ones</h2>",
+            "<h2>Adding synthetic images with the auxiliary task</h2>",
+            "<p>How: 5 of 10 steps on the synthetic images, then 5 on the real ones",
+            "<tr><th scope=\"row\">auxiliary</th><td>real-only</td><td>100</td><td>0</td>",
+            "synthetic images trained on first, per real image",
+            "synthetic images added with the auxiliary task, per real image",
+        ] {
+            assert!(html.contains(part), "{part} is missing");
+        }
+        let csv = std::fs::read_to_string(&files.csv).unwrap();
+        let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
+        assert_eq!(
+            rows[0][..5],
+            ["trial", "n_real", "n_synthetic", "regime", "seed"]
+        );
+        let of_regime = |name: &str| rows.iter().filter(|row| row[3] == name).count();
+        assert_eq!(
+            ["joint", "pretraining", "auxiliary"].map(of_regime),
+            [30, 10, 15]
+        );
+        let json: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&files.summary_json).unwrap()).unwrap();
+        assert_eq!(json["ways"][1]["regime"], "auxiliary");
+        assert_eq!(json["ways"][1]["comparisons"][2]["label"], "2x");
     }
 
     #[test]

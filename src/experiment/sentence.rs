@@ -1,7 +1,8 @@
 //! Conclusions in words.
 
 use super::plan::ArmKind;
-use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak};
+use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak, Standing, WayComparison};
+use super::trial::Regime;
 
 /// What an arm does, as the subject of a sentence.
 pub(super) fn subject(kind: ArmKind) -> &'static str {
@@ -10,6 +11,15 @@ pub(super) fn subject(kind: ArmKind) -> &'static str {
         ArmKind::Addition => "Adding synthetic images",
         ArmKind::Pretraining => "Training on synthetic images first",
         ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
+    }
+}
+
+/// What a way to use the images is compared with, as the subject of a sentence.
+pub(super) fn way_subject(regime: Regime) -> &'static str {
+    match regime {
+        Regime::Joint => "Mixing",
+        Regime::Pretraining => "Training on synthetic images first, instead of mixing them in",
+        Regime::Auxiliary => "Training with the auxiliary task, instead of mixing plainly",
     }
 }
 
@@ -116,6 +126,59 @@ impl Sentence<'_> {
                 )
             }
         }
+    }
+}
+
+/// In words, how another way to use the same images compares with mixing them.
+pub(super) struct WaySentence<'a> {
+    pub regime: Regime,
+    pub comparisons: &'a [WayComparison],
+    pub smallest_effect: f64,
+}
+
+impl std::fmt::Display for WaySentence<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let mut clauses = Vec::new();
+        for standing in [
+            Standing::Better,
+            Standing::Harm,
+            Standing::NoHarm,
+            Standing::TooNoisy,
+            Standing::NoClaim,
+        ] {
+            let of_this = self.comparisons.iter().filter(|c| c.standing == standing);
+            let ratios: Vec<String> = of_this
+                .map(|c| match (standing, c.difference) {
+                    (Standing::Better | Standing::Harm, Some(difference)) => {
+                        format!("{} ({})", c.label, signed(difference))
+                    }
+                    _ => c.label.clone(),
+                })
+                .collect();
+            if ratios.is_empty() {
+                continue;
+            }
+            let ratios = listed(&ratios);
+            let label = standing.label_of_way();
+            clauses.push(match standing {
+                Standing::NoHarm => format!(
+                    "{label} at {ratios} (a loss of {} AP or more is excluded)",
+                    self.smallest_effect
+                ),
+                Standing::TooNoisy => format!("{label} to say at {ratios}"),
+                _ => format!("{label} at {ratios}"),
+            });
+        }
+        write!(f, "{}: {}.", way_subject(self.regime), clauses.join("; "))
+    }
+}
+
+/// `1x, 2x and 4x`.
+fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [firsts @ .., last] => format!("{} and {last}", firsts.join(", ")),
     }
 }
 

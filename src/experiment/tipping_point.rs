@@ -5,6 +5,8 @@
 //! together at 95 % (Dunnett). The peak is the set of ratios that cannot be told from
 //! the best (Hsu's multiple comparisons with the best, 1984).
 
+mod ways;
+
 use serde::Serialize;
 
 use super::plan::{Arm, ArmKind, ExperimentPlan};
@@ -14,6 +16,8 @@ use super::statistics::{
 };
 use super::trial::{Condition, TrialResult};
 use crate::seed::PlanHash;
+
+pub use ways::{WayComparison, WaySummary};
 
 /// Fewest seeds that any claim is made from.
 pub const MIN_SEEDS: usize = 5;
@@ -27,7 +31,7 @@ const IDENTICAL_SPREAD: f64 = 1e-9;
 /// All that the experiment says, as `summary.json` holds it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// The conclusion in plain words: one sentence an arm.
+    /// The conclusion in plain words: one sentence an arm, then one a way.
     pub conclusion: String,
     pub plan: PlanHash,
     pub trials_total: usize,
@@ -40,6 +44,8 @@ pub struct Summary {
     pub difference_deviation: Option<f64>,
     pub seconds_per_trial: Option<f64>,
     pub arms: Vec<ArmSummary>,
+    /// Other ways to use the same images, compared with mixing them.
+    pub ways: Vec<WaySummary>,
 }
 
 /// One arm's curve and conclusions.
@@ -122,7 +128,7 @@ pub struct LevelSummary {
     pub standing: Standing,
 }
 
-/// What a level's difference to real-only says.
+/// What a level's difference to real-only says, or that of a way to mixing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -149,6 +155,15 @@ impl Standing {
             Standing::Harm => "harm",
             Standing::TooNoisy => "too noisy",
             Standing::NoClaim => "no claim",
+        }
+    }
+
+    /// As [`Standing::label`], of a way compared with mixing.
+    pub fn label_of_way(self) -> &'static str {
+        match self {
+            Standing::NoHarm => "no worse",
+            Standing::Harm => "worse",
+            other => other.label(),
         }
     }
 
@@ -189,7 +204,12 @@ pub enum HarmOnset {
 pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let grid = Grid::new(plan, results);
     let arms: Vec<ArmSummary> = plan.arms.iter().map(|arm| grid.arm(arm)).collect();
-    let sentences: Vec<&str> = arms.iter().map(|arm| arm.sentence.as_str()).collect();
+    let ways = grid.ways(plan);
+    let sentences: Vec<&str> = arms
+        .iter()
+        .map(|arm| arm.sentence.as_str())
+        .chain(ways.iter().map(|way| way.sentence.as_str()))
+        .collect();
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
     Summary {
         conclusion: sentences.join(" "),
@@ -202,6 +222,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         difference_deviation: grid.ap.as_ref().map(difference_deviation),
         seconds_per_trial: (!results.is_empty()).then(|| seconds / results.len() as f64),
         arms,
+        ways,
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn render(
         write_arm(&mut html, plan, arm, summary);
         write_exhibits(&mut html, arm, results, out)?;
     }
+    write_ways(&mut html, summary);
     write_too_noisy(&mut html, summary);
     write_left_out(
         &mut html,
@@ -201,6 +202,44 @@ fn standing_class(standing: Standing) -> &'static str {
         Standing::TooNoisy => "open",
         Standing::Reference | Standing::NoClaim => "muted",
     }
+}
+
+/// The same images in other ways than mixing them, where the plan does both.
+fn write_ways(html: &mut String, summary: &Summary) {
+    if summary.ways.is_empty() {
+        return;
+    }
+    html.push_str("<section><h2>Other ways to use the same images</h2>\n");
+    for way in &summary.ways {
+        let _ = writeln!(html, "<p>{}</p>", escape(&way.sentence));
+    }
+    html.push_str(
+        "<div class=\"scroll\"><table><thead><tr><th>way</th><th>synthetic</th><th>real</th><th>synth.</th>\
+         <th>AP mixed</th><th>AP this way</th><th>difference to mixing</th><th>says</th></tr></thead><tbody>",
+    );
+    for way in &summary.ways {
+        for comparison in &way.comparisons {
+            let _ = write!(
+                html,
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td><span class=\"chip {}\">{}</span></td></tr>",
+                way.regime.name(),
+                escape(&comparison.label),
+                comparison.condition.n_real,
+                comparison.condition.n_synthetic,
+                interval(comparison.ap_mixed),
+                interval(comparison.ap),
+                difference_interval(comparison.difference),
+                standing_class(comparison.standing),
+                comparison.standing.label_of_way()
+            );
+        }
+    }
+    html.push_str(
+        "</tbody></table></div>\n<p>Each row trains on the same images of the same seeds, once \
+         mixed and once in the other way, for the same number of steps. Differences are paired by \
+         seed, and all of this table hold together at 95 % (Bonferroni).</p></section>\n",
+    );
 }
 
 /// The pictures of one ratio: what was trained on, and what was then found.
@@ -331,10 +370,37 @@ fn write_too_noisy(html: &mut String, summary: &Summary) {
             );
         }
     }
+    write_too_noisy_ways(html, summary);
     if html.len() == before {
         html.push_str("<li>Nothing.</li>");
     }
     html.push_str("</ul></section>\n");
+}
+
+fn write_too_noisy_ways(html: &mut String, summary: &Summary) {
+    for way in &summary.ways {
+        let name = way.regime.name();
+        for comparison in &way.comparisons {
+            if let (Standing::TooNoisy, Some(difference)) =
+                (comparison.standing, comparison.difference)
+            {
+                let _ = write!(
+                    html,
+                    "<li>{name} at {}: {} to mixing may be no loss or one that matters.</li>",
+                    escape(&comparison.label),
+                    signed(difference)
+                );
+            }
+        }
+        if let Some(detectable) = way.minimal_detectable_difference {
+            let _ = write!(
+                html,
+                "<li>{name}: a true difference to mixing of {detectable:.3} AP or more is found \
+                 with 80 % power by these {} seeds.</li>",
+                summary.seeds_used.len()
+            );
+        }
+    }
 }
 
 /// Images that no trial was trained on, because they would have given test images away.
