@@ -1,6 +1,10 @@
 //! What an image is labelled with, and what a detector says about it.
 
+mod outline;
+
 use serde::{Deserialize, Serialize};
+
+pub use outline::{Outline, Polygon, numbers};
 
 /// A class of objects. Identifiers are those of the data set's files and need not
 /// be contiguous; names are what data sets are joined by.

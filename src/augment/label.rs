@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::geometry::Motion;
-use crate::annotation::{Annotation, BoundingBox};
+use crate::annotation::{Annotation, BoundingBox, Outline, Polygon, numbers};
 
 /// What geometric steps did to the labels of one image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,17 +48,9 @@ pub(super) struct Carriage<'a> {
     pub keypoint_pairs: &'a [[usize; 2]],
 }
 
-type Polygon = Vec<[f64; 2]>;
-
-/// The outline of an object.
-enum Shape {
-    Polygons(Vec<Polygon>),
-    Mask { rle: Rle, compressed: bool },
-}
-
 /// A shape after the move, within the new image.
 struct Moved {
-    shape: Option<Shape>,
+    shape: Option<Outline>,
     bbox: Option<BoundingBox>,
     /// Share of the shape within the new image, in `0..=1`.
     visible: f64,
@@ -77,8 +69,8 @@ impl Carriage<'_> {
         let moved_box = self.polygons(&[corners(&label.bbox).to_vec()]);
         let shape = self.shape(&mut label, changes);
         let moved = shape.map(|shape| match shape {
-            Shape::Polygons(polygons) => self.polygons(&polygons),
-            Shape::Mask { rle, compressed } => self.mask(&rle, compressed),
+            Outline::Polygons(polygons) => self.polygons(&polygons),
+            Outline::Mask { rle, compressed } => self.mask(&rle, compressed),
         });
         let visible = moved
             .as_ref()
@@ -107,7 +99,7 @@ impl Carriage<'_> {
         if let Some(moved) = moved {
             match moved.shape {
                 Some(shape) => {
-                    if let Shape::Mask { rle, .. } = &shape {
+                    if let Outline::Mask { rle, .. } = &shape {
                         label.area = mask::area(rle) as f64;
                     }
                     label
@@ -129,15 +121,12 @@ impl Carriage<'_> {
     }
 
     /// Takes the segmentation out of a label.
-    fn shape(&self, label: &mut Annotation, changes: &mut LabelChanges) -> Option<Shape> {
+    fn shape(&self, label: &mut Annotation, changes: &mut LabelChanges) -> Option<Outline> {
         let value = label.extra.shift_remove("segmentation")?;
         if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
             return None;
         }
-        let shape = match &value {
-            Value::Array(_) => polygons_of(&value),
-            _ => mask_of(&value, self.from),
-        };
+        let shape = Outline::parse(&value, self.from);
         if shape.is_none() {
             changes.lose("segmentation: neither polygons nor a mask of the image's size");
         }
@@ -162,7 +151,7 @@ impl Carriage<'_> {
             bbox: hull(kept.iter().flatten()),
             // Rounding must not make a whole object look cut.
             visible: if visible > 1.0 - 1e-9 { 1.0 } else { visible },
-            shape: (!kept.is_empty()).then_some(Shape::Polygons(kept)),
+            shape: (!kept.is_empty()).then_some(Outline::Polygons(kept)),
         }
     }
 
@@ -199,7 +188,7 @@ impl Carriage<'_> {
         Moved {
             bbox: rle.as_ref().map(|rle| mask::to_bbox(rle).into()),
             visible: inside as f64 / whole.max(1) as f64,
-            shape: rle.map(|rle| Shape::Mask { rle, compressed }),
+            shape: rle.map(|rle| Outline::Mask { rle, compressed }),
         }
     }
 
@@ -272,39 +261,9 @@ impl Carriage<'_> {
     }
 }
 
-impl Shape {
-    /// As in COCO files; a mask is written as it was read, compressed or not.
-    fn to_json(&self) -> Value {
-        match self {
-            Shape::Polygons(polygons) => polygons
-                .iter()
-                .map(|polygon| polygon.iter().flatten().copied().collect::<Vec<f64>>())
-                .collect::<Vec<_>>()
-                .into(),
-            Shape::Mask { rle, compressed } => {
-                let counts = if *compressed {
-                    json!(mask::rle_to_string(rle))
-                } else {
-                    json!(rle.counts)
-                };
-                json!({"size": [rle.h, rle.w], "counts": counts})
-            }
-        }
-    }
-}
-
 fn corners(bbox: &BoundingBox) -> [[f64; 2]; 4] {
     let ([left, top], [right, bottom]) = ([bbox.x, bbox.y], [bbox.right(), bbox.bottom()]);
     [[left, top], [right, top], [right, bottom], [left, bottom]]
-}
-
-/// Finite numbers of a flat list.
-fn numbers(value: &Value) -> Option<Vec<f64>> {
-    let items = value.as_array()?;
-    items
-        .iter()
-        .map(|item| item.as_f64().filter(|number| number.is_finite()))
-        .collect()
 }
 
 fn holds_numbers(value: &Value) -> bool {
@@ -315,41 +274,6 @@ fn holds_numbers(value: &Value) -> bool {
         Value::Object(map) => map.values().any(holds_numbers),
         _ => false,
     }
-}
-
-fn polygons_of(value: &Value) -> Option<Shape> {
-    let polygons: Option<Vec<Polygon>> = value
-        .as_array()?
-        .iter()
-        .map(|polygon| {
-            let flat = numbers(polygon)?;
-            let pairs = flat.len() >= 6 && flat.len() % 2 == 0;
-            pairs.then(|| flat.chunks_exact(2).map(|p| [p[0], p[1]]).collect())
-        })
-        .collect();
-    polygons.map(Shape::Polygons)
-}
-
-/// A run-length mask, which must have the size of the image.
-fn mask_of(value: &Value, [width, height]: [u32; 2]) -> Option<Shape> {
-    let size = numbers(value.get("size")?)?;
-    if size != [f64::from(height), f64::from(width)] {
-        return None;
-    }
-    let (rle, compressed) = match value.get("counts")? {
-        Value::String(text) => (mask::rle_from_string(text, height, width).ok()?, true),
-        counts => {
-            let counts: Option<Vec<u32>> = numbers(counts)?
-                .into_iter()
-                .map(|run| (run >= 0.0 && run <= f64::from(u32::MAX)).then_some(run as u32))
-                .collect();
-            let counts = counts?;
-            mask::check_counts(&counts, height, width).ok()?;
-            let (h, w) = (height, width);
-            (Rle { h, w, counts }, false)
-        }
-    };
-    Some(Shape::Mask { rle, compressed })
 }
 
 /// Area of a polygon (shoelace formula), in square pixels.
@@ -420,22 +344,5 @@ mod tests {
         // A square around the image becomes the image.
         let around = vec![[-1.0, -1.0], [9.0, -1.0], [9.0, 9.0], [-1.0, 9.0]];
         assert_eq!(area(&clip(around, 2.0, 3.0)), 6.0);
-    }
-
-    #[test]
-    fn only_masks_of_the_images_size_and_whole_polygons_are_read() {
-        let mask = |size: Value, counts: Value| json!({"size": size, "counts": counts});
-        let reads = |value: Value| mask_of(&value, [3, 2]).is_some();
-        assert!(reads(mask(json!([2, 3]), json!([1, 2, 3]))));
-        assert!(!reads(mask(json!([3, 2]), json!([1, 2, 3]))));
-        assert!(
-            !reads(mask(json!([2, 3]), json!([1, 20, 3]))),
-            "too many pixels"
-        );
-        assert!(!reads(mask(json!([2, 3]), json!([-1, 2]))));
-        assert!(!reads(mask(json!([2, 3]), json!("\u{1}\u{2}"))));
-        assert!(polygons_of(&json!([[0, 0, 1, 0, 1, 1]])).is_some());
-        assert!(polygons_of(&json!([[0, 0, 1, 0]])).is_none());
-        assert!(polygons_of(&json!([[0, 0, 1, 0, 1]])).is_none());
     }
 }
