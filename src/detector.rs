@@ -24,6 +24,7 @@ mod onnx;
 mod ops;
 mod predict;
 pub mod pretrained;
+mod segmentation;
 pub mod throughput;
 mod train;
 mod view;
@@ -37,11 +38,12 @@ pub use checkpoint::LogLine;
 pub use compute::ComputeDevice;
 pub use config::{
     AssignmentSpec, AugmentationSpec, BoxLoss, InputSize, LossSpec, ObjectnessLoss, OptimizerSpec,
-    PredictionSpec, StartSpec, TrainPlan, TrainSpec, class_agnostic,
+    PredictionSpec, SegmentationSpec, StartSpec, TrainPlan, TrainSpec, class_agnostic,
 };
 pub use letterbox::Letterbox;
 pub use predict::{Detector, ScoredBox};
-pub use train::{TrainOutcome, train};
+pub use segmentation::{MaskScore, PathLine, PathScore, SegmentationLine};
+pub use train::{TrainOutcome, too_small, train};
 
 use crate::dataset::DatasetError;
 
@@ -67,6 +69,8 @@ pub enum DetectorError {
         device: &'static str,
         message: String,
     },
+    #[error("cannot resume from {path}: {message}; remove that folder to begin the training anew", path = path.display())]
+    Checkpoint { path: PathBuf, message: String },
     #[error("cannot begin with the weights {path}: {message}", path = path.display())]
     Weights { path: PathBuf, message: String },
     #[error("cannot write {path}: {message}", path = path.display())]

@@ -19,8 +19,17 @@ fn keep_freed_memory() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
 
+/// Makes the processor burn's default device. In a build with GPUs that would be one of them,
+/// and a training that resumes on the processor would need its driver: an optimiser's state is
+/// read onto the default device first.
+fn default_to_the_processor() {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::set_var("BURN_DEVICE", "flex") };
+}
+
 fn main() -> ExitCode {
     keep_freed_memory();
+    default_to_the_processor();
     let result = admix::cli::check_arguments(std::env::args_os())
         .and_then(|()| admix::cli::run(admix::cli::Cli::parse()));
     match result {

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
 use super::Common;
 use super::progress::Progress;
 use super::score::print_evaluation;
 use super::train::{training_part, use_threads};
 use crate::dataset::{Dataset, Split, write_atomically};
-use crate::detector::{ComputeDevice, Detector};
+use crate::detector::{ComputeDevice, Detector, MaskScore};
 use crate::evaluation::evaluate;
 
 /// Arguments of `admix eval`.
@@ -57,5 +58,32 @@ pub(super) fn run(args: EvalArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join("detections.json");
     write_atomically(&path, &serde_json::to_vec(&detections)?)?;
-    print_evaluation(&evaluate(&dataset, &detections)?, args.common.json)
+    let evaluation = evaluate(&dataset, &detections)?;
+    match detector.score_masks(&dataset, &progress)? {
+        Some(masks) if args.common.json => {
+            let result = json!({"detection": evaluation, "masks": masks});
+            println!("{result}");
+            Ok(())
+        }
+        Some(masks) => {
+            print_evaluation(&evaluation, false)?;
+            print_masks(&masks);
+            Ok(())
+        }
+        None => print_evaluation(&evaluation, args.common.json),
+    }
+}
+
+fn print_masks(score: &MaskScore) {
+    println!("\nmasks: IoU {:.4}, loss {:.4}", score.iou, score.loss);
+    println!(
+        "{:<9} {:>8} {:>9} {:>12} {:>13}",
+        "path", "own IoU", "own loss", "IoU without", "loss without"
+    );
+    for path in &score.paths {
+        println!(
+            "stride {:<2} {:>8.4} {:>9.4} {:>12.4} {:>13.4}",
+            path.stride, path.own_iou, path.own_loss, path.iou_without, path.loss_without
+        );
+    }
 }

@@ -19,6 +19,9 @@ use crate::observer::Observer;
 /// Lines of a drawn box, in pixels.
 const LINE_PX: u32 = 2;
 
+/// Colour of the pixels that a segmentation takes for objects.
+const TINT: [u16; 3] = [0, 220, 160];
+
 /// Arguments of `admix predict`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -71,6 +74,9 @@ pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
         let mut image = read_image(path)?;
         let mut found = detector.predict_image(&image)?;
         found.retain(|found| found.score >= args.min_score);
+        if let Some(object) = detector.object_pixels(&image)? {
+            tint(&mut image, &object);
+        }
         draw(&mut image, &found, detector.classes());
         let mut png = Cursor::new(Vec::new());
         image.write_to(&mut png, image::ImageFormat::Png)?;
@@ -120,6 +126,19 @@ fn as_json(path: &Path, found: &[ScoredBox], classes: &[String]) -> Value {
         })
         .collect();
     json!({"image": path.display().to_string(), "detections": boxes})
+}
+
+/// Tints the pixels that belong to objects.
+fn tint(image: &mut RgbImage, object: &[bool]) {
+    for (pixel, _) in image
+        .pixels_mut()
+        .zip(object)
+        .filter(|(_, object)| **object)
+    {
+        for (value, tint) in pixel.0.iter_mut().zip(TINT) {
+            *value = ((3 * u16::from(*value) + 2 * tint) / 5) as u8;
+        }
+    }
 }
 
 /// Outlines what was found, worst first, so that the best name is on top.

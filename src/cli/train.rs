@@ -8,7 +8,7 @@ use clap::Args;
 use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::dataset::Dataset;
-use crate::detector::{TrainSpec, train};
+use crate::detector::{SegmentationLine, TrainSpec, too_small, train};
 use crate::spec;
 
 /// Arguments of `admix train`.
@@ -54,6 +54,14 @@ pub(super) fn run(args: TrainArgs) -> anyhow::Result<()> {
     for warning in &dataset.warnings {
         crate::observer::Observer::message(&progress, &warning.to_string());
     }
+    let small = too_small(&plan, &dataset);
+    if small > 0 {
+        let text = format!(
+            "{small} of {} objects have a side under 2 pixels at the input's size and teach nothing; raise `input`",
+            dataset.box_count()
+        );
+        crate::observer::Observer::message(&progress, &text);
+    }
     let outcome = train(&plan, &dataset, common.seed, &args.output, &progress)
         .with_context(|| format!("training on {}", data.display()))?;
     if common.json {
@@ -70,8 +78,22 @@ pub(super) fn run(args: TrainArgs) -> anyhow::Result<()> {
             outcome.real_images_drawn,
             outcome.final_loss
         );
+        if let Some(segmentation) = &outcome.segmentation {
+            print_paths(segmentation);
+        }
     }
     Ok(())
+}
+
+/// What each path of a segmentation learnt with and does, at the end of a training.
+fn print_paths(segmentation: &SegmentationLine) {
+    println!("masks: loss {:.4}", segmentation.loss);
+    for path in &segmentation.paths {
+        println!(
+            "  path of stride {:<2}  gradient {:.4}  own loss {:.4}  loss without it {:.4}",
+            path.stride, path.gradient, path.loss, path.loss_without
+        );
+    }
 }
 
 fn images_per_s(outcome: &crate::detector::TrainOutcome, batch_size: usize) -> f64 {

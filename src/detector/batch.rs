@@ -10,6 +10,7 @@ use super::config::TrainPlan;
 use super::head::class_channels;
 use super::image_store::StoredImage;
 use super::loss::BatchTargets;
+use super::segmentation::averaged;
 use super::view::View;
 use crate::annotation::BoundingBox;
 use crate::seed::SeedKey;
@@ -126,6 +127,13 @@ impl<'a> Batcher<'a> {
         let mut pixels = vec![0.0; members.len() * size.height * size.width * 3];
         let mut targets = BatchTargets {
             objectness: vec![0.0; members.len() * grids.cells()],
+            masks: vec![
+                Vec::new();
+                self.plan
+                    .segmentation
+                    .as_ref()
+                    .map_or(0, |s| s.strides.len())
+            ],
             ..BatchTargets::default()
         };
         let slots = pixels.chunks_exact_mut(size.height * size.width * 3);
@@ -135,6 +143,12 @@ impl<'a> Batcher<'a> {
             let mut generator = self.key.generator("augmentation", first_slot + slot as u64);
             let view = View::draw(self.plan, image, &mut generator);
             view.render(image, pixels);
+            if let Some(spec) = &self.plan.segmentation {
+                let mask = view.mask(image);
+                for (stride, cells) in spec.strides.iter().zip(&mut targets.masks) {
+                    cells.extend(averaged(&mask, size, *stride));
+                }
+            }
             let objects = view.targets(image);
             let weight = if image.is_real {
                 1.0

@@ -4,16 +4,19 @@
 //! while the training runs, and `model.safetensors` comes last: where it stands the
 //! training is complete.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Tensor;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainPlan;
 use super::model::Model;
+use super::segmentation::SegmentationLine;
 use super::{DetectorError, TrainOutcome};
 use crate::dataset::write_atomically;
 use crate::seed::PlanHash;
@@ -76,6 +79,9 @@ pub struct LogLine {
     /// Time that this run's steps have waited for batches.
     #[serde(default)]
     pub waited_s: f64,
+    /// Where the network has a segmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segmentation: Option<SegmentationLine>,
 }
 
 /// What a training resumes from.
@@ -138,7 +144,16 @@ pub(super) fn save_weights(folder: &Path, model: &Model) -> Result<(), DetectorE
     let bytes = store
         .get_bytes()
         .map_err(|error| unwritable(&path, error))?;
+    let bytes = in_order(&bytes).map_err(|error| unwritable(&path, error))?;
     Ok(write_atomically(&path, &bytes)?)
+}
+
+/// The same tensors in the order of their names and without the parameters' identifiers, which
+/// are random: the same weights make the same file.
+fn in_order(bytes: &[u8]) -> Result<Vec<u8>, SafeTensorError> {
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let by_name: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
+    safetensors::serialize(by_name, None)
 }
 
 /// Reads `model.safetensors` into a model of the same plan.
@@ -208,18 +223,22 @@ pub(super) fn resume(
     }) else {
         return Ok(None);
     };
+    let damaged = |error: &dyn std::fmt::Display| DetectorError::Checkpoint {
+        path: place.clone(),
+        message: error.to_string(),
+    };
     let load = |name: &str| {
         let path = place.join(format!("{name}.bpk"));
         plain_model
             .clone()
             .try_load_file(&path)
-            .map_err(|error| unusable(&path, error))
+            .map_err(|error| damaged(&error))
     };
     let model = load("model")?;
     let path: PathBuf = place.join("optimizer.bpk");
     let optimizer = make_optimizer(&model)
         .load(&path)
-        .map_err(|error| unusable(&path, error))?;
+        .map_err(|error| damaged(&error))?;
     // `train` gives the model running statistics of its own, before the average is
     // loaded into those that clones share.
     let model = model.train();
@@ -272,5 +291,6 @@ pub(super) fn finished(folder: &Path, config: &ModelConfig) -> Option<TrainOutco
         resumed_from: config.plan.steps,
         train_s: 0.0,
         waited_s: 0.0,
+        segmentation: last.segmentation,
     })
 }

@@ -65,13 +65,16 @@ impl std::str::FromStr for ComputeDevice {
 
 #[cfg(feature = "wgpu")]
 fn wgpu() -> Result<Device, String> {
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuInitError;
     use std::sync::OnceLock;
     // The runtime of an adapter can be made once in a process.
     static DEVICE: OnceLock<Result<Device, String>> = OnceLock::new();
-    let first = || {
-        Device::wgpu_options()
-            .init()
-            .map_err(|error| error.to_string())
+    let first = || match Device::wgpu_options().init() {
+        Ok(device) => Ok(device),
+        // burn has made it: the state of an optimiser is read onto its default device first.
+        Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(DeviceKind::DefaultDevice)),
+        Err(error) => Err(error.to_string()),
     };
     DEVICE.get_or_init(first).clone()
 }

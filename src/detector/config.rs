@@ -62,6 +62,8 @@ pub struct TrainSpec {
     /// last weights. The average forgets its beginning (see `docs/training.md`).
     pub weight_averaging: f64,
     pub loss: LossSpec,
+    /// Where given, the network also learns which cells belong to an object.
+    pub segmentation: Option<SegmentationSpec>,
     pub assignment: AssignmentSpec,
     pub augmentation: AugmentationSpec,
     pub prediction: PredictionSpec,
@@ -97,6 +99,7 @@ impl Default for TrainSpec {
             warmup_steps: 50,
             weight_averaging: 0.99,
             loss: LossSpec::default(),
+            segmentation: None,
             assignment: AssignmentSpec::default(),
             augmentation: AugmentationSpec::default(),
             prediction: PredictionSpec::default(),
@@ -232,6 +235,30 @@ impl Default for LossSpec {
     }
 }
 
+/// A second task: which cells belong to an object, of whatever class, from several maps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SegmentationSpec {
+    /// Pixels a cell of each path's map, ascending, of 8, 16 and 32. The paths are added at
+    /// the finest.
+    pub strides: Vec<usize>,
+    /// Weight of the loss of their sum.
+    pub weight: f64,
+    /// Weight of the loss of each path's own map, against the mask at its size; 0 gives a
+    /// label to the sum alone.
+    pub scale_weight: f64,
+}
+
+impl Default for SegmentationSpec {
+    fn default() -> Self {
+        SegmentationSpec {
+            strides: vec![8, 16, 32],
+            weight: 1.0,
+            scale_weight: 1.0,
+        }
+    }
+}
+
 /// Which cells learn an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -345,6 +372,15 @@ impl TrainPlan {
         let (finest, coarsest) = (self.output_strides[0], self.0.coarsest_stride());
         let within = |stride: &usize| (finest..=coarsest).contains(stride);
         STRIDES.into_iter().filter(within).collect()
+    }
+
+    /// Whether the backbone's features of stride 32 are read.
+    pub fn reads_stride_32(&self) -> bool {
+        let segments = |spec: &SegmentationSpec| spec.strides.contains(&BACKBONE_STRIDE);
+        self.levels()
+            .last()
+            .is_some_and(|coarsest| *coarsest >= BACKBONE_STRIDE)
+            || self.segmentation.as_ref().is_some_and(segments)
     }
 
     /// Whether the features of half the finest output stride are added.

@@ -85,8 +85,26 @@ impl EventFile {
             ("learning_rate", line.learning_rate as f32),
             ("seconds/waited_for_data", line.waited_s as f32),
         ];
-        let value = scalars.map(|(tag, value)| Scalar {
-            tag: tag.to_owned(),
+        let mut scalars = scalars.map(|(tag, value)| (tag.to_owned(), value)).to_vec();
+        if let Some(segmentation) = &line.segmentation {
+            scalars.push(("segmentation/loss".to_owned(), segmentation.loss));
+            for path in &segmentation.paths {
+                let stride = path.stride;
+                scalars.extend([
+                    (format!("segmentation/stride_{stride}/loss"), path.loss),
+                    (
+                        format!("segmentation/stride_{stride}/gradient"),
+                        path.gradient,
+                    ),
+                    (
+                        format!("segmentation/stride_{stride}/loss_without"),
+                        path.loss_without,
+                    ),
+                ]);
+            }
+        }
+        let value = scalars.into_iter().map(|(tag, value)| Scalar {
+            tag,
             simple_value: Some(value),
         });
         self.write(&Event {
@@ -94,7 +112,7 @@ impl EventFile {
             step: line.step as i64,
             file_version: None,
             summary: Some(Summary {
-                value: value.to_vec(),
+                value: value.collect(),
             }),
         })
     }
@@ -133,6 +151,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::{PathLine, SegmentationLine};
 
     #[test]
     fn records_are_framed_as_tensorboard_reads_them() {
@@ -168,6 +187,15 @@ mod tests {
             real_images: 8 * step,
             elapsed_s: step as f64,
             waited_s: 0.25,
+            segmentation: Some(SegmentationLine {
+                loss: 0.3,
+                paths: vec![PathLine {
+                    stride: 16,
+                    loss: 0.4,
+                    gradient: 0.125,
+                    loss_without: 0.7,
+                }],
+            }),
         };
         let mut events = EventFile::begin(folder.path(), &[line(10)]).unwrap();
         events.add(&line(20)).unwrap();
@@ -182,7 +210,10 @@ mod tests {
             assert_eq!(crc, masked_crc(message));
             rest = &rest[16 + length..];
             if let Some(summary) = event.summary {
-                assert_eq!(summary.value.len(), 7);
+                assert_eq!(summary.value.len(), 11);
+                let gradient = &summary.value[9];
+                assert_eq!(gradient.tag, "segmentation/stride_16/gradient");
+                assert_eq!(gradient.simple_value, Some(0.125));
                 assert_eq!(summary.value[0].simple_value, Some(1.5));
                 assert_eq!(summary.value[3].simple_value, Some(0.0));
                 assert_eq!(summary.value[4].simple_value, Some(0.75));

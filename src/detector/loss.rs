@@ -4,9 +4,10 @@
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::config::{BoxLoss, LossSpec, ObjectnessLoss};
+use super::config::{BoxLoss, ObjectnessLoss, TrainSpec};
 use super::head::BOX_END;
 use super::model::Output;
+use super::segmentation::{MaskTerms, mask_loss};
 
 /// Bounds of the predicted log width and height in cells, so that an early outlier
 /// cannot overflow.
@@ -32,6 +33,8 @@ pub(super) struct BatchTargets {
     pub classes: Vec<f32>,
     /// 1 where a class is seen in an image, `[N, classes]`.
     pub image_classes: Vec<f32>,
+    /// Share of each cell that objects cover, `[N * cells]` of each path of the segmentation.
+    pub masks: Vec<Vec<f32>>,
 }
 
 /// The terms of a loss, each a tensor of one value; `total` has the gradient.
@@ -41,13 +44,17 @@ pub(super) struct LossTerms {
     pub bounding_box: Tensor<1>,
     pub class: Tensor<1>,
     pub image_class: Tensor<1>,
+    /// Where the network has a segmentation.
+    pub masks: Option<MaskTerms>,
 }
 
 /// The loss of a network's output.
-pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> LossTerms {
+pub(super) fn loss(output: Output, targets: &BatchTargets, plan: &TrainSpec) -> LossTerms {
+    let spec = &plan.loss;
     let Output {
         cells: output,
         image_classes,
+        masks,
     } = output;
     let device = output.device();
     let [cells, channels] = output.dims();
@@ -104,12 +111,18 @@ pub(super) fn loss(output: Output, targets: &BatchTargets, spec: &LossSpec) -> L
         }
         None => zero(),
     };
+    let segmentation = plan.segmentation.as_ref().zip(masks.as_ref());
+    let masks = segmentation.map(|(spec, masks)| mask_loss(masks, &targets.masks, spec));
+    if let Some(terms) = &masks {
+        total = total + terms.total.clone();
+    }
     LossTerms {
         total,
         objectness,
         bounding_box,
         class,
         image_class,
+        masks,
     }
 }
 
@@ -141,7 +154,7 @@ fn encoded(boxes: Tensor<2>) -> Tensor<2> {
 }
 
 /// Binary cross-entropy of logits, elementwise, without overflow.
-fn cross_entropy<const D: usize>(logits: Tensor<D>, wanted: Tensor<D>) -> Tensor<D> {
+pub(super) fn cross_entropy<const D: usize>(logits: Tensor<D>, wanted: Tensor<D>) -> Tensor<D> {
     let rest = wanted.clone().neg() + 1.0;
     (wanted * log_sigmoid(logits.clone()) + rest * log_sigmoid(logits.neg())).neg()
 }
@@ -238,6 +251,14 @@ fn overlap(predicted: Tensor<2>, wanted: Tensor<2>, kind: BoxLoss) -> Overlap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::LossSpec;
+
+    fn with(loss: LossSpec) -> TrainSpec {
+        TrainSpec {
+            loss,
+            ..TrainSpec::default()
+        }
+    }
 
     fn measure(a: [f32; 4], b: [f32; 4], kind: BoxLoss) -> f32 {
         let device = Device::flex();
@@ -279,6 +300,7 @@ mod tests {
         Output {
             cells: matrix(values, 7, device),
             image_classes: None,
+            masks: None,
         }
     }
 
@@ -286,14 +308,15 @@ mod tests {
     fn the_classes_of_an_image_are_part_of_the_loss_where_they_are_asked_for() {
         let device = Device::flex().autodiff();
         let (output, targets) = example();
-        let spec = LossSpec {
+        let spec = with(LossSpec {
             image_class_weight: 2.0,
             ..LossSpec::default()
-        };
+        });
         let without = loss(cells(&output, &device), &targets, &spec);
         let logits = matrix(&[0.0, 1.0], 2, &device).require_grad();
         let with = Output {
             image_classes: Some(logits.clone()),
+            masks: None,
             ..cells(&output, &device)
         };
         let with = loss(with, &targets, &spec);
@@ -322,6 +345,7 @@ mod tests {
             boxes: vec![0.3, 0.1, 1.5, 1.0],
             classes: vec![1.0, 0.0],
             image_classes: vec![1.0, 0.0],
+            masks: Vec::new(),
         };
         (output, targets)
     }
@@ -352,11 +376,11 @@ mod tests {
                 BoxLoss::Giou,
             ),
         ] {
-            let spec = LossSpec {
+            let spec = with(LossSpec {
                 objectness,
                 box_kind,
                 ..LossSpec::default()
-            };
+            });
             let value = |values: &[f32]| {
                 let output = cells(values, &Device::flex());
                 loss(output, &targets, &spec).total.into_scalar::<f32>()
@@ -365,6 +389,7 @@ mod tests {
             let tracked = Output {
                 cells: x.clone(),
                 image_classes: None,
+                masks: None,
             };
             let grads = loss(tracked, &targets, &spec).total.backward();
             let grad: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
@@ -412,10 +437,10 @@ mod tests {
             .product();
         let areas = predicted[2] * predicted[3] + targets.boxes[2] * targets.boxes[3];
         let iou = common / (areas - common);
-        let spec = LossSpec {
+        let spec = with(LossSpec {
             objectness: ObjectnessLoss::Quality { beta: 2.0 },
             ..LossSpec::default()
-        };
+        });
         let mut term = |logit: f32| {
             output[0] = logit;
             let terms = loss(cells(&output, &device), &targets, &spec);
@@ -431,7 +456,7 @@ mod tests {
         let device = Device::flex();
         let (output, one) = example();
         let terms = |targets: &BatchTargets| {
-            let terms = loss(cells(&output, &device), targets, &LossSpec::default());
+            let terms = loss(cells(&output, &device), targets, &TrainSpec::default());
             [terms.objectness, terms.bounding_box, terms.class]
                 .map(|term| term.into_scalar::<f32>())
         };
@@ -472,7 +497,7 @@ mod tests {
         let terms = loss(
             cells(&output, &Device::flex()),
             &targets,
-            &LossSpec::default(),
+            &TrainSpec::default(),
         );
         assert!(terms.total.into_scalar::<f32>() > 0.0);
         assert_eq!(terms.bounding_box.into_scalar::<f32>(), 0.0);

@@ -1,7 +1,7 @@
 //! The whole network, its seeded weights and its weights as plain numbers.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand_distr::Distribution as _;
 
 use super::backbone::Backbone;
@@ -9,6 +9,7 @@ use super::config::TrainPlan;
 use super::head::{Head, ImageClassifier};
 use super::neck::Neck;
 use super::onnx::{Graph, Value};
+use super::segmentation::{Masks, Segmentation};
 use crate::seed::SeedKey;
 
 /// Standard deviation of the prediction layer's first weights.
@@ -22,6 +23,8 @@ pub(super) struct Output {
     /// Logits of each class's being in the image, `[N, classes]`, where the network has the
     /// auxiliary task.
     pub image_classes: Option<Tensor<2>>,
+    /// Where the network has a segmentation.
+    pub masks: Option<Masks>,
 }
 
 /// Backbone, neck, a head for each output map and the auxiliary task.
@@ -31,6 +34,7 @@ pub(super) struct Model {
     neck: Neck,
     heads: Vec<Head>,
     image_classifier: Option<ImageClassifier>,
+    segmentation: Option<Segmentation>,
 }
 
 impl Model {
@@ -40,7 +44,7 @@ impl Model {
     /// and height in cells at which the boxes of each output map start.
     pub fn new(plan: &TrainPlan, classes: usize, log_sizes: &[[f32; 2]], key: SeedKey) -> Self {
         let device = Device::flex();
-        let needs_all = plan.levels().last().is_some_and(|coarsest| *coarsest >= 32);
+        let needs_all = plan.reads_stride_32();
         let head = |log_size: &[f32; 2]| Head::new(plan.head_channels, classes, *log_size, &device);
         let model = Model {
             backbone: Backbone::new(plan.width_multiplier, needs_all, &device),
@@ -51,6 +55,10 @@ impl Model {
                 let channels = if needs_all { coarse } else { fine };
                 ImageClassifier::new(channels, classes, &device)
             }),
+            segmentation: plan
+                .segmentation
+                .as_ref()
+                .map(|spec| Segmentation::new(spec, plan.width_multiplier, &device)),
         };
         model.map(&mut Initialise { key, index: 0 })
     }
@@ -73,7 +81,24 @@ impl Model {
         Output {
             cells: self.detect(&features),
             image_classes,
+            masks: self.masks(&features),
         }
+    }
+
+    /// `[N, H, W, 3]` to the masks of [`Output`].
+    pub fn segment(&self, images: Tensor<4>) -> Option<Masks> {
+        self.masks(&self.backbone.forward(images))
+    }
+
+    fn masks(&self, features: &[Tensor<4>]) -> Option<Masks> {
+        let segmentation = self.segmentation.as_ref();
+        segmentation.map(|paths| paths.forward(features))
+    }
+
+    /// Length of the gradient of each path of the segmentation, `[1]`.
+    pub fn path_gradients(&self, gradients: &Gradients) -> Vec<Tensor<1>> {
+        let segmentation = self.segmentation.as_ref();
+        segmentation.map_or(Vec::new(), |paths| paths.gradients(gradients))
     }
 
     /// `[N, H, W, 3]` to the cells of [`Output`].

@@ -122,7 +122,7 @@ impl Neck {
 }
 
 /// Repeats each cell twice along both sides.
-fn doubled(x: Tensor<4>) -> Tensor<4> {
+pub(super) fn doubled(x: Tensor<4>) -> Tensor<4> {
     let [images, rows, columns, channels] = x.dims();
     x.reshape([images * rows, 1, columns, channels])
         .repeat_dim(1, 2)

@@ -88,6 +88,10 @@ impl Detector {
         &self.model
     }
 
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The data set with the labels that the detector speaks of: itself, or all
     /// categories joined where the detector was trained without them.
     pub fn relabelled(&self, dataset: &Dataset) -> Dataset {
@@ -147,18 +151,25 @@ impl Detector {
     /// An image without pixels.
     pub fn predict_image(&self, image: &RgbImage) -> Result<Vec<ScoredBox>, DetectorError> {
         let (width, height) = image.dimensions();
-        let input = self
-            .input(image.clone(), (width, height))
-            .map_err(|message| DatasetError::Image {
-                path: "image in memory".into(),
-                message,
-            })?;
+        let input = self.input_of(image)?;
         let found = self.detect(vec![input]).into_iter().flatten();
         let clipped = found.filter_map(|found| {
             let bbox = found.bbox.clipped_to(f64::from(width), f64::from(height))?;
             Some(ScoredBox { bbox, ..found })
         });
         Ok(clipped.collect())
+    }
+
+    /// An image as the network takes it, and where in the input it lies.
+    pub(super) fn input_of(
+        &self,
+        image: &RgbImage,
+    ) -> Result<(Vec<f32>, Letterbox), DetectorError> {
+        let input = self.input(image.clone(), image.dimensions());
+        Ok(input.map_err(|message| DatasetError::Image {
+            path: "image in memory".into(),
+            message,
+        })?)
     }
 
     fn category_ids(&self, dataset: &Dataset) -> Result<Vec<Option<u32>>, DetectorError> {

@@ -8,13 +8,15 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::store::pytorch_reader::{DType, PytorchReader};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
+use half::{bf16, f16};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 use safetensors::{Dtype, SafeTensors};
 
 use super::DetectorError;
 use super::backbone::{self, Backbone};
-use super::checkpoint::MODEL_FILE;
+use super::checkpoint::{MODEL_FILE, ModelConfig};
+use super::config::TrainPlan;
 use super::layer::{Activation, ConvBnAct, ConvBnActConfig};
 use super::model::{Model, replaced};
 use super::view::normalised;
@@ -25,6 +27,9 @@ const IMAGENET_SIDES: [u32; 2] = [256, 224];
 /// Channels of torchvision's last convolution.
 const LAST_CHANNELS: usize = 1280;
 
+/// Shape of its filters.
+const LAST_SHAPE: [usize; 4] = [LAST_CHANNELS, 320, 1, 1];
+
 /// Shape and values by name.
 type Tensors = HashMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -34,6 +39,8 @@ struct Weights {
     tensors: Tensors,
     /// Whether the names are torchvision's, not this program's.
     is_torchvision: bool,
+    /// That of the detector, where it is one of this program's.
+    plan: Option<TrainPlan>,
 }
 
 impl Weights {
@@ -55,10 +62,26 @@ impl Weights {
                            (features.0.0.weight) nor those of a detector of this program";
             return Err(unusable(&path, message));
         }
+        let last = tensors.get("features.18.0.weight");
+        let is_mobilenet_v2 = last.is_some_and(|(shape, _)| *shape == LAST_SHAPE);
+        if is_torchvision && !is_mobilenet_v2 {
+            let message = format!(
+                "it is another network than torchvision's MobileNetV2, whose \
+                 features.18.0.weight has shape {LAST_SHAPE:?}"
+            );
+            return Err(unusable(&path, message));
+        }
+        let plan = if path.ends_with(MODEL_FILE) {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            ModelConfig::read(folder)?.map(|config| config.plan)
+        } else {
+            None
+        };
         Ok(Weights {
             path,
             tensors,
             is_torchvision,
+            plan,
         })
     }
 
@@ -69,6 +92,35 @@ impl Weights {
         } else {
             self.tensors.get(path)
         }
+    }
+
+    /// Renames what the network has once a stride to the places that these have in `plan`, and
+    /// leaves the rest of it out.
+    fn order_by_stride(&mut self, plan: &TrainPlan) {
+        let Some(own) = &self.plan else {
+            return;
+        };
+        let lists = [
+            (
+                "heads.",
+                own.output_strides.clone(),
+                plan.output_strides.clone(),
+            ),
+            ("neck.laterals.", own.levels(), plan.levels()),
+        ];
+        let place = |name: &str| -> Option<String> {
+            let list = lists.iter().find(|(prefix, ..)| name.starts_with(prefix));
+            let Some((prefix, own, wanted)) = list else {
+                return Some(name.to_owned());
+            };
+            let (index, rest) = name.strip_prefix(prefix)?.split_once('.')?;
+            let stride = own.get(index.parse::<usize>().ok()?)?;
+            let index = wanted.iter().position(|other| other == stride)?;
+            Some(format!("{prefix}{index}.{rest}"))
+        };
+        let tensors = std::mem::take(&mut self.tensors).into_iter();
+        let placed = tensors.filter_map(|(name, tensor)| Some((place(&name)?, tensor)));
+        self.tensors = placed.collect();
     }
 
     fn error(&self, message: String) -> DetectorError {
@@ -92,10 +144,16 @@ fn from_safetensors(bytes: &[u8]) -> Result<Tensors, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = HashMap::new();
     for (name, view) in file.tensors() {
-        if view.dtype() == Dtype::F32 {
-            let values = floats(view.data(), f32::from_le_bytes);
-            tensors.insert(name, (view.shape().to_vec(), values));
-        }
+        let bytes = view.data();
+        let values = match view.dtype() {
+            Dtype::F64 => floats(bytes, |word| f64::from_le_bytes(word) as f32),
+            Dtype::F32 => floats(bytes, f32::from_le_bytes),
+            Dtype::F16 => floats(bytes, |word| f16::from_le_bytes(word).to_f32()),
+            Dtype::BF16 => floats(bytes, |word| bf16::from_le_bytes(word).to_f32()),
+            // Counters, which nothing here reads.
+            _ => continue,
+        };
+        tensors.insert(name, (view.shape().to_vec(), values));
     }
     Ok(tensors)
 }
@@ -110,17 +168,24 @@ fn from_pytorch(path: &Path) -> Result<Tensors, String> {
     }
     let mut tensors = HashMap::new();
     for (name, tensor) in reader.into_tensors() {
-        if tensor.dtype() == DType::F32 {
-            let bytes = tensor.read().map_err(|error| error.to_string())?;
-            let values = floats(&bytes, f32::from_ne_bytes);
-            tensors.insert(name, (tensor.shape().to_vec(), values));
+        let kind = tensor.dtype();
+        if !matches!(kind, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+            continue;
         }
+        let bytes = tensor.read().map_err(|error| error.to_string())?;
+        let values = match kind {
+            DType::F64 => floats(&bytes, |word| f64::from_ne_bytes(word) as f32),
+            DType::F16 => floats(&bytes, |word| f16::from_ne_bytes(word).to_f32()),
+            DType::BF16 => floats(&bytes, |word| bf16::from_ne_bytes(word).to_f32()),
+            _ => floats(&bytes, f32::from_ne_bytes),
+        };
+        tensors.insert(name, (tensor.shape().to_vec(), values));
     }
     Ok(tensors)
 }
 
-fn floats(bytes: &[u8], from: impl Fn([u8; 4]) -> f32) -> Vec<f32> {
-    let (numbers, _) = bytes.as_chunks::<4>();
+fn floats<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<N>();
     numbers.iter().map(|bytes| from(*bytes)).collect()
 }
 
@@ -238,12 +303,18 @@ fn unusable(path: &Path, error: impl std::fmt::Display) -> DetectorError {
 }
 
 /// The network with the weights of `path` in its backbone, and in neck and head wherever
-/// they have them in the same shape.
+/// they have them in the same shape; what there is once a stride begins with that of the same
+/// stride. `plan` is the model's.
 ///
 /// # Errors
 /// A file that cannot be read, or whose backbone is not this one.
-pub(super) fn begin_with(model: Model, path: &Path) -> Result<Model, DetectorError> {
-    let weights = Weights::read(path)?;
+pub(super) fn begin_with(
+    model: Model,
+    path: &Path,
+    plan: &TrainPlan,
+) -> Result<Model, DetectorError> {
+    let mut weights = Weights::read(path)?;
+    weights.order_by_stride(plan);
     let (model, misfits) = weights.assign(model, "");
     let is_backbone = |misfit: &&Misfit| misfit.path.starts_with("backbone.");
     match misfits.iter().find(is_backbone) {
@@ -334,7 +405,7 @@ fn imagenet_logits(path: &Path, image: &RgbImage) -> Result<Vec<f32>, DetectorEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detector::{InputSize, TrainPlan, TrainSpec};
+    use crate::detector::{InputSize, TrainSpec};
     use crate::seed::SeedKey;
 
     fn model(width_multiplier: f64, classes: usize, seed: u64) -> (TrainPlan, Model) {
@@ -391,9 +462,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_, earlier) = model(0.2, 3, 1);
         super::super::checkpoint::save_weights(folder.path(), &earlier).unwrap();
-        let (_, fresh) = model(0.2, 5, 2);
+        let (plan, fresh) = model(0.2, 5, 2);
         let own = fresh.values();
-        let begun = begin_with(fresh, folder.path()).unwrap().values();
+        let begun = begin_with(fresh, folder.path(), &plan).unwrap().values();
         let earlier = earlier.values();
         let prediction = own.len() - 2;
         assert_eq!(begun[..prediction], earlier[..prediction]);
@@ -405,18 +476,112 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_, earlier) = model(0.2, 1, 1);
         super::super::checkpoint::save_weights(folder.path(), &earlier).unwrap();
-        let message = |result: Result<Model, DetectorError>| match result {
-            Ok(_) => panic!("weights that do not fit were taken"),
-            Err(error) => error.to_string(),
+        let message = |width_multiplier: f64, path: &Path| {
+            let (plan, fresh) = model(width_multiplier, 1, 2);
+            match begin_with(fresh, path, &plan) {
+                Ok(_) => panic!("weights that do not fit were taken"),
+                Err(error) => error.to_string(),
+            }
         };
-        let other = message(begin_with(model(0.5, 1, 2).1, folder.path()));
+        let other = message(0.5, folder.path());
         assert!(other.contains("backbone.") && other.contains("width_multiplier"));
-        let none = message(begin_with(model(0.2, 1, 2).1, Path::new("no/such.pth")));
+        let none = message(0.2, Path::new("no/such.pth"));
         assert!(none.contains("no/such.pth"), "{none}");
         let text = folder.path().join("notes.pth");
         std::fs::write(&text, "not weights").unwrap();
-        let unread = message(begin_with(model(0.2, 1, 2).1, &text));
+        let unread = message(0.2, &text);
         assert!(unread.contains("notes.pth"), "{unread}");
+    }
+
+    #[test]
+    fn a_head_begins_with_that_of_its_stride() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |output_strides: &[usize], seed: u64| {
+            let spec = TrainSpec {
+                width_multiplier: 0.2,
+                output_strides: output_strides.to_vec(),
+                fuse_strides: if output_strides.contains(&32) {
+                    vec![]
+                } else {
+                    vec![32]
+                },
+                ..TrainSpec::default()
+            };
+            let plan = spec.into_plan("test".as_ref()).unwrap();
+            let model = Model::unsized_for(&plan, 1, SeedKey::new(b"test", seed));
+            (plan, model)
+        };
+        let (plan, earlier) = of(&[8, 16], 1);
+        super::super::checkpoint::save_weights(folder.path(), &earlier).unwrap();
+        let config = ModelConfig {
+            run: crate::seed::PlanHash::of(&"test"),
+            plan,
+            seed: 1,
+            classes: vec!["thing".to_owned()],
+            images: 1,
+            real_images: 1,
+            boxes: 1,
+        };
+        config.write(folder.path()).unwrap();
+        // Four layers of five tensors and a linear one; the heads come last.
+        const HEAD: usize = 4 * 5 + 2;
+        let heads = |model: &Model| -> [Vec<Vec<f32>>; 2] {
+            let values = model.values();
+            let (rest, second) = values.split_at(values.len() - HEAD);
+            [rest[rest.len() - HEAD..].to_vec(), second.to_vec()]
+        };
+        let (plan, fresh) = of(&[16, 32], 2);
+        let own = heads(&fresh);
+        let begun = heads(&begin_with(fresh, folder.path(), &plan).unwrap());
+        assert_eq!(begun[0], heads(&earlier)[1], "stride 16");
+        assert_eq!(begun[1], own[1], "stride 32 is new");
+    }
+
+    #[test]
+    fn weights_of_half_precision_are_widened() {
+        let values = [1.5f32, -0.25, 3.0];
+        let half: Vec<u8> = values
+            .iter()
+            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+            .collect();
+        let brain: Vec<u8> = values
+            .iter()
+            .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
+            .collect();
+        let double: Vec<u8> = values
+            .iter()
+            .flat_map(|v| f64::from(*v).to_le_bytes())
+            .collect();
+        let kinds = [
+            (Dtype::F16, &half),
+            (Dtype::BF16, &brain),
+            (Dtype::F64, &double),
+        ];
+        for (kind, bytes) in kinds {
+            let view = safetensors::tensor::TensorView::new(kind, vec![3], bytes).unwrap();
+            let file = safetensors::serialize([("a", view)], None).unwrap();
+            assert_eq!(
+                from_safetensors(&file).unwrap()["a"],
+                (vec![3], values.to_vec())
+            );
+        }
+    }
+
+    #[test]
+    fn another_network_of_torchvisions_is_told_from_mobilenet_v2() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("efficientnet.safetensors");
+        let bytes = vec![0; 32 * 27 * 4];
+        let view = safetensors::tensor::TensorView::new(Dtype::F32, vec![32, 3, 3, 3], &bytes);
+        let file = safetensors::serialize([("features.0.0.weight", view.unwrap())], None);
+        std::fs::write(&path, file.unwrap()).unwrap();
+        let (plan, fresh) = model(1.0, 1, 1);
+        let message = match begin_with(fresh, &path, &plan) {
+            Ok(_) => panic!("it was taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.contains("another network"), "{message}");
+        assert!(!message.contains("width_multiplier"), "{message}");
     }
 
     /// Logits by torchvision 0.29 for the image below: `benches/imagenet_reference.py`.

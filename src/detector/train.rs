@@ -15,13 +15,16 @@ use super::DetectorError;
 use super::assignment::Grids;
 use super::batch::{Batch, Batcher};
 use super::checkpoint::{self, LogLine, ModelConfig, TrainState};
-use super::config::{self, OptimizerSpec, TrainPlan};
+use super::config::{self, OptimizerSpec, TrainPlan, TrainSpec};
 use super::events::EventFile;
 use super::image_store::{StoredImage, load_all};
 use super::layer::floats;
+use super::letterbox::Letterbox;
 use super::loss::{LossTerms, loss};
 use super::model::Model;
 use super::pretrained;
+use super::segmentation::{PathLine, SegmentationLine};
+use super::view::MIN_SIDE_PX;
 use crate::annotation::BoundingBox;
 use crate::dataset::{Dataset, DatasetError, Sample};
 use crate::observer::Observer;
@@ -54,6 +57,9 @@ pub struct TrainOutcome {
     pub train_s: f64,
     /// Seconds of them in which the training waited for batches.
     pub waited_s: f64,
+    /// The last line of the log's, where the network has a segmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segmentation: Option<SegmentationLine>,
 }
 
 /// Trains a detector on all images of `train` and writes it to `out`.
@@ -119,10 +125,10 @@ fn train_until(
     if let Some(start) = &plan.start {
         // Weights that do not fit must show before the folder is this training's.
         let model = Model::unsized_for(plan, config.classes.len(), key);
-        pretrained::begin_with(model, &start.weights)?;
+        pretrained::begin_with(model, &start.weights, plan)?;
     }
     // So must an image that cannot be read, whose removal makes this another training.
-    let images = load_all(train, plan.input, observer)?;
+    let images = load_all(train, plan.input, plan.segmentation.is_some(), observer)?;
     std::fs::create_dir_all(out).map_err(|error| DetectorError::Write {
         path: out.to_owned(),
         message: error.to_string(),
@@ -159,6 +165,20 @@ fn train_until(
         waited_s: waited.as_secs_f64(),
         ..outcome
     }))
+}
+
+/// How many objects teach nothing, as a side of theirs is under two pixels at the input's size.
+pub fn too_small(plan: &TrainPlan, dataset: &Dataset) -> usize {
+    let small = |sample: &Sample| {
+        let letterbox = Letterbox::fit(sample.width, sample.height, plan.input);
+        let objects = sample.annotations.iter().filter(|label| !label.is_crowd);
+        let sides = objects.map(move |annotation| {
+            let seen = letterbox.to_input(&annotation.bbox);
+            seen.width.min(seen.height)
+        });
+        sides.filter(|side| *side < MIN_SIDE_PX).count()
+    };
+    dataset.samples.iter().map(small).sum()
 }
 
 fn check(plan: &TrainPlan, train: &Dataset) -> Result<(), DetectorError> {
@@ -216,14 +236,18 @@ fn model_config(
                 .collect(),
         });
     }
-    // The path of the weights is in the plan; this is what stands there.
+    // What stands in the weights counts, not where they lie.
+    let mut pathless = TrainSpec::clone(plan);
+    if let Some(start) = &mut pathless.start {
+        start.weights = PathBuf::new();
+    }
     let start = match &plan.start {
         Some(start) => Some(pretrained::content(&start.weights)?),
         None => None,
     };
     let real_images = hashed.iter().filter(|image| image.is_real).count();
     Ok(ModelConfig {
-        run: PlanHash::of(&(plan, &train.categories, &hashed, seed, start)),
+        run: PlanHash::of(&(pathless, &train.categories, &hashed, seed, start)),
         plan: plan.clone(),
         seed,
         classes: train
@@ -256,7 +280,7 @@ fn begin(
         (Some(state), _) => state,
         (None, start) => {
             let plain = match start {
-                Some(start) => pretrained::begin_with(plain, &start.weights)?,
+                Some(start) => pretrained::begin_with(plain, &start.weights, plan)?,
                 None => plain,
             };
             TrainState {
@@ -393,8 +417,9 @@ pub(super) fn take_step(
     let size = plan.training_size();
     let shape = [plan.batch_size, size.height, size.width, 3];
     let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), shape), &device);
-    let terms = loss(state.model.forward(images), &batch.targets, &plan.loss);
-    meter.add(&terms);
+    let terms = loss(state.model.forward(images), &batch.targets, plan);
+    let mut gradients = terms.total.backward();
+    meter.add(&terms, state.model.path_gradients(&gradients));
     let value = meter.last;
     if !value.is_finite() {
         return Err(DetectorError::Diverged {
@@ -402,7 +427,6 @@ pub(super) fn take_step(
             loss: value,
         });
     }
-    let mut gradients = terms.total.backward();
     let rate = learning_rate(plan, batch.step);
     let share = backbone_rate(plan);
     if share < 1.0 {
@@ -435,7 +459,8 @@ fn average(state: &mut TrainState, decay: f64) {
 /// Means of the loss terms since the last line of the log.
 #[derive(Default)]
 pub(super) struct Meter {
-    sums: [f64; 5],
+    /// In the order of [`Meter::add`].
+    sums: Vec<f64>,
     count: u64,
     last: f32,
     /// Time that steps have waited for batches, since the beginning.
@@ -448,16 +473,24 @@ impl Meter {
         self.last
     }
 
-    fn add(&mut self, terms: &LossTerms) {
-        let terms_in_order = [
-            &terms.total,
-            &terms.objectness,
-            &terms.bounding_box,
-            &terms.class,
-            &terms.image_class,
+    /// Adds the terms of a step, and the gradient of each path of the segmentation.
+    fn add(&mut self, terms: &LossTerms, path_gradients: Vec<Tensor<1>>) {
+        let mut ordered = vec![
+            terms.total.clone(),
+            terms.objectness.clone(),
+            terms.bounding_box.clone(),
+            terms.class.clone(),
+            terms.image_class.clone(),
         ];
+        if let Some(masks) = &terms.masks {
+            ordered.push(masks.joined.clone());
+            for (path, gradient) in masks.paths.iter().zip(path_gradients) {
+                ordered.extend([path.own.clone(), gradient, path.without.clone()]);
+            }
+        }
         // Together, since every read waits for the device.
-        let values = floats(Tensor::cat(terms_in_order.map(Clone::clone).to_vec(), 0));
+        let values = floats(Tensor::cat(ordered, 0));
+        self.sums.resize(values.len(), 0.0);
         for (sum, &value) in self.sums.iter_mut().zip(&values) {
             *sum += f64::from(value);
         }
@@ -472,8 +505,23 @@ impl Meter {
         step: u64,
         observer: &dyn Observer,
     ) -> LogLine {
-        let [total, objectness, bounding_box, class, image_class] =
-            self.sums.map(|sum| (sum / self.count.max(1) as f64) as f32);
+        let mean = |sum: &f64| (sum / self.count.max(1) as f64) as f32;
+        let mut means = self.sums.iter().map(mean);
+        let mut next = || means.next().unwrap_or_default();
+        let [total, objectness, bounding_box, class, image_class] = [(); 5].map(|()| next());
+        let segmentation = plan.segmentation.as_ref().map(|spec| SegmentationLine {
+            loss: next(),
+            paths: spec
+                .strides
+                .iter()
+                .map(|&stride| PathLine {
+                    stride,
+                    loss: next(),
+                    gradient: next(),
+                    loss_without: next(),
+                })
+                .collect(),
+        });
         *self = Meter {
             waited: self.waited,
             ..Meter::default()
@@ -490,6 +538,7 @@ impl Meter {
             real_images: batcher.composition().real_before(step),
             elapsed_s: observer.elapsed().as_secs_f64(),
             waited_s: self.waited.as_secs_f64(),
+            segmentation,
         }
     }
 }

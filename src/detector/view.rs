@@ -16,7 +16,7 @@ const BORDER: f32 = 114.0;
 const MIN_VISIBLE: f64 = 0.25;
 
 /// Smallest side of an object in input pixels.
-const MIN_SIDE_PX: f64 = 2.0;
+pub(super) const MIN_SIDE_PX: f64 = 2.0;
 
 /// Share of the training windows that are laid around an object where there is one.
 /// Objects are few pixels of most images; what is far from them has its share too.
@@ -206,6 +206,35 @@ impl View {
         }
     }
 
+    /// What objects cover in the view, `[height, width]`, in `0..=1`. The image must have been
+    /// read with its mask.
+    pub fn mask(&self, image: &StoredImage) -> Vec<f32> {
+        let columns = self.taps(0, &image.letterbox);
+        let rows = self.taps(1, &image.letterbox);
+        let width = image.letterbox.content_width;
+        let mut out = Vec::with_capacity(rows.len() * columns.len());
+        for (row, column) in rows
+            .iter()
+            .flat_map(|row| columns.iter().map(move |c| (row, c)))
+        {
+            let (Some(row), Some(column)) = (row, column) else {
+                out.push(0.0);
+                continue;
+            };
+            let (x, y) = if self.transpose {
+                (row, column)
+            } else {
+                (column, row)
+            };
+            let at = |x: usize, y: usize| f32::from(image.mask[y * width + x]) / 255.0;
+            let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
+            let above = mix(at(x.0, y.0), at(x.1, y.0), x.2);
+            let below = mix(at(x.0, y.1), at(x.1, y.1), x.2);
+            out.push(mix(above, below, y.2));
+        }
+        out
+    }
+
     /// For each pixel along the view's axis `seen` the two source pixels and the share of
     /// the second, or `None` outside the image.
     fn taps(&self, seen: usize, letterbox: &Letterbox) -> Vec<Option<(usize, usize, f32)>> {
@@ -244,6 +273,7 @@ pub(super) fn plain_input(letterbox: Letterbox, pixels: Vec<u8>, input: InputSiz
         targets: Vec::new(),
         crowds: Vec::new(),
         is_real: true,
+        mask: Vec::new(),
     };
     let mut out = vec![0.0; input.height * input.width * 3];
     View::plain(input).render(&image, &mut out);
@@ -296,6 +326,14 @@ mod tests {
                 let Some(bounds) = red_bounds(&view, &image, width, height) else {
                     continue;
                 };
+                let mut pixels = vec![0.0; height * width * 3];
+                view.render(&image, &mut pixels);
+                for (pixel, share) in pixels.chunks_exact(3).zip(view.mask(&image)) {
+                    let red = normalised([255.0 * share, 0.0, 0.0])[0];
+                    let is_border = (pixel[1] - normalised([0.0; 3])[1]).abs() > 1e-6;
+                    assert!(is_border || (pixel[0] - red).abs() < 0.02, "{view:?}");
+                    assert!(!is_border || share == 0.0, "{view:?}");
+                }
                 for Target { bbox: b, .. } in view.targets(&image) {
                     let corners = [b.x, b.y, b.right(), b.bottom()];
                     for (corner, bound) in corners.iter().zip(bounds) {

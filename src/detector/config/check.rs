@@ -1,6 +1,7 @@
 //! What makes a training spec one that can be run.
 
 use super::{BACKBONE_STRIDE, MAX_SIDE, ObjectnessLoss, OptimizerSpec, STRIDES, TrainSpec};
+use crate::detector::backbone::FEATURE_STRIDES;
 use crate::detector::predict::MAX_CANDIDATES;
 use crate::spec::Problems;
 
@@ -46,9 +47,36 @@ impl TrainSpec {
         }
     }
 
+    fn check_segmentation(&self, problems: &mut Problems) {
+        let Some(spec) = &self.segmentation else {
+            return;
+        };
+        let strides = &spec.strides;
+        let is_sorted = strides.is_sorted_by(|a, b| a < b);
+        let known = |stride: &usize| FEATURE_STRIDES.contains(stride);
+        problems.require(
+            !strides.is_empty() && is_sorted && strides.iter().all(known),
+            "segmentation.strides",
+            format!("{strides:?} is not an ascending list of 8, 16 and 32"),
+        );
+        for (key, weight) in [
+            ("segmentation.weight", spec.weight),
+            ("segmentation.scale_weight", spec.scale_weight),
+        ] {
+            let ok = (0.0..=1e4).contains(&weight);
+            problems.require(ok, key, format!("{weight} is outside 0..=10000"));
+        }
+        problems.require(
+            spec.weight > 0.0 || spec.scale_weight > 0.0,
+            "segmentation.weight",
+            "neither the sum nor the paths have a weight; leave `segmentation` out",
+        );
+    }
+
     /// Adds what is wrong with the spec.
     pub(super) fn check(&self, problems: &mut Problems) {
         self.check_strides(problems);
+        self.check_segmentation(problems);
         let coarsest = self.coarsest_stride().max(BACKBONE_STRIDE);
         let multiple = coarsest.min(STRIDES[STRIDES.len() - 1]);
         let window = self.window.unwrap_or(self.input);
@@ -268,5 +296,26 @@ mod tests {
                 .unwrap_err()
                 .to_string();
         assert!(message.contains("96 is not a multiple of 64"), "{message}");
+    }
+
+    #[test]
+    fn a_segmentation_names_its_paths_and_has_a_weight() {
+        let of = |settings: &str| plan(&format!("segmentation: {settings}"));
+        let narrow = of("{strides: [8, 16]}").unwrap();
+        assert!(narrow.reads_stride_32(), "the default fuses it");
+        for (settings, expected) in [
+            ("{strides: []}", "segmentation.strides: [] is not"),
+            ("{strides: [16, 8]}", "ascending"),
+            ("{strides: [64]}", "8, 16 and 32"),
+            ("{weight: -1}", "segmentation.weight: -1 is outside"),
+            ("{weight: 0, scale_weight: 0}", "leave `segmentation` out"),
+        ] {
+            let message = of(settings).unwrap_err().to_string();
+            assert!(message.contains(expected), "{settings}: {message}");
+        }
+        for (segmentation, wanted) in [("{strides: [8]}", false), ("{strides: [32]}", true)] {
+            let yaml = format!("{{fuse_strides: [8], segmentation: {segmentation}}}");
+            assert_eq!(plan(&yaml).unwrap().reads_stride_32(), wanted);
+        }
     }
 }

@@ -8,7 +8,9 @@ use rand::RngExt;
 use super::*;
 use crate::annotation::{Annotation, Category};
 use crate::dataset::{Origin, Record, Sample};
-use crate::detector::{AugmentationSpec, ComputeDevice, Detector, InputSize, TrainSpec};
+use crate::detector::{
+    AugmentationSpec, ComputeDevice, Detector, InputSize, MaskScore, SegmentationSpec, TrainSpec,
+};
 use crate::observer::Silent;
 use crate::spec::Interval;
 
@@ -147,6 +149,45 @@ fn a_pyramid_with_the_auxiliary_task_learns_both() {
     assert!(losses[199] < 0.1, "{}", losses[199]);
 }
 
+#[test]
+fn a_segmentation_finds_the_objects_pixels_and_tells_of_its_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = squares(folder.path(), 8);
+    let score = |scale_weight: f64| {
+        let out = folder.path().join(format!("scale{scale_weight}"));
+        let mut spec = TrainSpec::clone(&plan(150));
+        spec.segmentation = Some(SegmentationSpec {
+            scale_weight,
+            ..SegmentationSpec::default()
+        });
+        let plan = spec.into_plan("test".as_ref()).unwrap();
+        let outcome = train(&plan, &dataset, 1, &out, &Silent).unwrap();
+        let last = outcome.segmentation.unwrap();
+        assert_eq!(last.paths.len(), 3);
+        for path in &last.paths {
+            assert!(path.gradient > 0.0 && path.gradient.is_finite());
+            assert!(path.loss_without.is_finite());
+        }
+        let detector = Detector::load(&out, ComputeDevice::Cpu).unwrap();
+        let score = detector.score_masks(&dataset, &Silent).unwrap().unwrap();
+        assert!(score.iou > 0.6, "{score:?}");
+        let image = crate::dataset::read_image(&dataset.samples[0].path).unwrap();
+        let object = detector.object_pixels(&image).unwrap().unwrap();
+        let share = object.iter().filter(|object| **object).count() as f64 / object.len() as f64;
+        assert!((0.02..0.3).contains(&share), "{share}");
+        let label = dataset.samples[0].annotations[0].bbox;
+        let (x, y) = (label.x + label.width / 2.0, label.y + label.height / 2.0);
+        assert!(object[y as usize * SIDE as usize + x as usize]);
+        let fine = &score.paths[0];
+        assert!(fine.loss_without > score.loss, "{score:?}");
+        score
+    };
+    let (labelled, summed) = (score(1.0), score(0.0));
+    // Without a label of its own a path says what the others lack, not what is there.
+    let own = |score: &MaskScore| score.paths.iter().map(|path| path.own_loss).sum::<f64>();
+    assert!(own(&labelled) < own(&summed), "{labelled:?} {summed:?}");
+}
+
 /// How many objects a detector finds, and of how many of these it tells the class.
 fn found_and_named(detector: &Path, dataset: &Dataset) -> (usize, usize) {
     let detector = Detector::load(detector, ComputeDevice::Cpu).unwrap();
@@ -169,7 +210,7 @@ fn found_and_named(detector: &Path, dataset: &Dataset) -> (usize, usize) {
     (found, right_class)
 }
 
-/// The tensors by name; the file also holds parameter identifiers, which are random.
+/// The tensors by name.
 fn weights(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -207,7 +248,8 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
     let resumed = train(&plan, &dataset, 1, &halves, &Silent).unwrap();
     assert_eq!(resumed.resumed_from, 3);
     assert_eq!(log_without_time(&whole), log_without_time(&halves));
-    assert!(weights(&whole) == weights(&halves), "the weights differ");
+    let bytes = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&halves), "the files differ");
     assert!(!halves.join("checkpoint").exists());
     train(&plan, &dataset, 2, &other, &Silent).unwrap();
     assert!(
@@ -246,6 +288,22 @@ fn a_frozen_backbone_stays_as_it_came_and_a_misfit_leaves_no_folder() {
     let error = train(&checked(begun(0.5)), &dataset, 2, &wide, &Silent).unwrap_err();
     assert!(matches!(error, DetectorError::Weights { .. }), "{error}");
     assert!(!wide.exists(), "nothing is written");
+}
+
+#[test]
+fn objects_that_vanish_at_the_inputs_size_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dataset = squares(folder.path(), 2);
+    assert_eq!(too_small(&plan(1), &dataset), 0);
+    dataset.samples[0].annotations[1].bbox.height = 1.5;
+    assert_eq!(too_small(&plan(1), &dataset), 1);
+    for annotation in dataset.samples.iter_mut().flat_map(|s| &mut s.annotations) {
+        annotation.bbox.width = 5.0;
+    }
+    // Ten times as large as the input.
+    dataset.samples[1].width *= 10;
+    dataset.samples[1].height *= 10;
+    assert_eq!(too_small(&plan(1), &dataset), 3);
 }
 
 #[test]
@@ -309,42 +367,37 @@ fn wgpu_trains_resumes_and_predicts_as_the_processor_does() {
     let on = |device: ComputeDevice| {
         let spec = TrainSpec {
             device,
+            // Few kernels to compile.
+            width_multiplier: 0.1,
             output_strides: vec![16, 32],
             fuse_strides: vec![8],
-            ..TrainSpec::clone(&plan(8))
+            ..TrainSpec::clone(&plan(5))
         };
         spec.into_plan("test".as_ref()).unwrap()
     };
-    let [cpu, gpu] = [ComputeDevice::Cpu, ComputeDevice::Wgpu].map(|device| {
-        let out = folder.path().join(device.name());
-        let plan = on(device);
-        let none = train_until(&plan, &dataset, 1, &out, &Silent, 5).unwrap();
-        assert!(none.is_none(), "it stopped");
-        let outcome = train(&plan, &dataset, 1, &out, &Silent).unwrap();
-        assert_eq!(outcome.resumed_from, 3, "the last checkpoint");
-        out
-    });
-    let (wanted, got) = (log_without_time(&cpu), log_without_time(&gpu));
-    assert_eq!((wanted.len(), got.len()), (8, 8));
-    for (step, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
-        // Rounding grows: after a few steps of AdamW a gradient near zero has moved its
-        // weight the other way.
-        let tolerance = if step == 0 { 1e-4 } else { 0.03 };
-        for (name, wanted, got) in [
-            ("loss", wanted.loss, got.loss),
-            ("objectness", wanted.objectness, got.objectness),
-            ("box", wanted.bounding_box, got.bounding_box),
-            ("class", wanted.class, got.class),
-        ] {
-            let distance = (wanted - got).abs() / wanted.abs();
-            assert!(
-                distance < tolerance,
-                "step {step}, {name}: {got} for {wanted}"
-            );
-        }
+    let [cpu, whole, halves] = ["cpu", "whole", "halves"].map(|name| folder.path().join(name));
+    let (cpu_plan, gpu_plan) = (on(ComputeDevice::Cpu), on(ComputeDevice::Wgpu));
+    train(&cpu_plan, &dataset, 1, &cpu, &Silent).unwrap();
+    train(&gpu_plan, &dataset, 1, &whole, &Silent).unwrap();
+    let stopped = train_until(&gpu_plan, &dataset, 1, &halves, &Silent, 4).unwrap();
+    assert!(stopped.is_none());
+    let resumed = train(&gpu_plan, &dataset, 1, &halves, &Silent).unwrap();
+    assert_eq!(resumed.resumed_from, 3, "the last checkpoint");
+    let close = |wanted: f32, got: f32, tolerance: f32| {
+        let distance = (wanted - got).abs() / wanted.abs();
+        assert!(distance < tolerance, "{got} for {wanted}");
+    };
+    let [cpu_log, whole, halves_log] = [&cpu, &whole, &halves].map(|out| log_without_time(out));
+    // Later steps go apart: AdamW's first ones follow the signs of gradients, which rounding
+    // turns where they are all but zero.
+    close(cpu_log[0].loss, whole[0].loss, 1e-4);
+    close(cpu_log[0].bounding_box, whole[0].bounding_box, 1e-4);
+    assert_eq!((whole.len(), halves_log.len()), (5, 5));
+    for (whole, halves) in whole.iter().zip(&halves_log) {
+        close(whole.loss, halves.loss, 1e-3);
     }
     let found = [ComputeDevice::Cpu, ComputeDevice::Wgpu].map(|device| {
-        let detector = Detector::load(&gpu, device).unwrap();
+        let detector = Detector::load(&halves, device).unwrap();
         detector.predict(&dataset, &Silent).unwrap()
     });
     assert!(found[0].len() > 8, "{} detections", found[0].len());
