@@ -87,8 +87,8 @@ impl Default for TrainSpec {
                 width: 320,
             },
             window: None,
-            output_strides: vec![16],
-            fuse_strides: vec![8, 32],
+            output_strides: vec![8],
+            fuse_strides: vec![16, 32],
             head_channels: 64,
             steps: 1000,
             batch_size: 16,
@@ -447,7 +447,7 @@ mod tests {
         let stored = serde_json::to_string(&plan("steps: 100").unwrap()).unwrap();
         let read = serde_json::from_str::<TrainPlan>(&stored).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), stored);
-        let edited = stored.replace("\"output_strides\":[16]", "\"output_strides\":[]");
+        let edited = stored.replace("\"output_strides\":[8]", "\"output_strides\":[]");
         assert_ne!(edited, stored);
         let message = serde_json::from_str::<TrainPlan>(&edited)
             .unwrap_err()

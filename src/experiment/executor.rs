@@ -244,7 +244,7 @@ mod tests {
                 height: 64,
                 width: 64,
             },
-            fuse_strides: vec![8],
+            fuse_strides: vec![],
             head_channels: 8,
             steps: 5,
             batch_size: 2,

@@ -28,9 +28,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "HxW", default_value = "192x320")]
     input: Input,
     /// Pixels a cell of each output map, of 8, 16, 32 and 64.
-    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "16")]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "8")]
     output_strides: Vec<usize>,
-    /// Strides of features that are added to them [default: 8,32 with output stride 16].
+    /// Strides of features that are added to them [default: 16,32 with output stride 8].
     #[arg(long, value_name = "N,..", value_delimiter = ',', num_args = 0..)]
     fuse_strides: Option<Vec<usize>>,
     /// Images a step.
@@ -83,7 +83,7 @@ fn measure(args: &TrainArgs) -> anyhow::Result<super::Rate> {
     let Input([height, width]) = args.input;
     let fuse_strides = match (&args.fuse_strides, args.output_strides.as_slice()) {
         (Some(strides), _) => strides.clone(),
-        (None, [16]) => TrainSpec::default().fuse_strides,
+        (None, [8]) => TrainSpec::default().fuse_strides,
         (None, _) => Vec::new(),
     };
     let spec = TrainSpec {

@@ -314,7 +314,7 @@ mod tests {
             assert!(message.contains(expected), "{settings}: {message}");
         }
         for (segmentation, wanted) in [("{strides: [8]}", false), ("{strides: [32]}", true)] {
-            let yaml = format!("{{fuse_strides: [8], segmentation: {segmentation}}}");
+            let yaml = format!("{{fuse_strides: [], segmentation: {segmentation}}}");
             assert_eq!(plan(&yaml).unwrap().reads_stride_32(), wanted);
         }
     }
