@@ -144,7 +144,7 @@ impl Masks {
             if absent == Some(index) {
                 continue;
             }
-            let share = self.shares.clone().slice([index..index + 1]);
+            let share = self.shares.clone().narrow(0, index, 1);
             let mut map = map.clone() * share.reshape([1, 1, 1, 1]);
             while map.dims()[1] < rows {
                 map = doubled(map);
@@ -313,7 +313,7 @@ mod tests {
             let of_map = coarse.grad(&gradients).unwrap();
             close(&of_map.reshape([1]), 2.0 * 0.5 * error + own);
             let of_shares = shares.grad(&gradients).unwrap();
-            close(&of_shares.slice([1..2]), 2.0 * 0.5 * error);
+            close(&of_shares.narrow(0, 1, 1), 2.0 * 0.5 * error);
         }
     }
 }

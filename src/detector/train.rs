@@ -139,9 +139,7 @@ fn train_until(
     let batcher = Batcher::new(plan, &images, config.classes.len(), key);
     let began = observer.elapsed();
     observer.begin("train", plan.steps, state.step);
-    let result = run(
-        plan, &device, &config, &batcher, &mut state, out, observer, stop,
-    );
+    let result = run(&config, &device, &batcher, &mut state, out, observer, stop);
     observer.end();
     let waited = match result {
         Ok(waited) => waited,
@@ -350,15 +348,15 @@ fn learning_rate(plan: &TrainPlan, step: u64) -> f64 {
 /// Prepares batches on worker threads and takes the steps up to `stop`. Returns how long
 /// these waited for batches.
 fn run(
-    plan: &TrainPlan,
-    device: &Device,
     config: &ModelConfig,
+    device: &Device,
     batcher: &Batcher,
     state: &mut TrainState,
     out: &Path,
     observer: &dyn Observer,
     stop: u64,
 ) -> Result<Duration, DetectorError> {
+    let plan = &config.plan;
     let (from, stop) = (state.step, stop.min(plan.steps));
     let mut events = EventFile::begin(out, &state.log)?;
     std::thread::scope(|scope| {
