@@ -1,6 +1,6 @@
 # Each target installs what it needs. Everything is built with the release profile,
 # so that a second target reuses what the first has built.
-.PHONY: demo test check build vulkan pretrained agreement wgpu
+.PHONY: demo test check build vulkan pretrained agreement wgpu memcheck
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO ?= runs/demo
@@ -44,8 +44,16 @@ $(AGREEMENT): benches/pytorch_agreement.py benches/pytorch_twin.py
 wgpu: vulkan
 	cargo test --release --locked --features wgpu --lib -- wgpu
 
+# The kernels' `unsafe` code under Valgrind, which emulates no AVX-512: their other two forms.
+memcheck: VALGRIND := valgrind --quiet --error-exitcode=9
+memcheck:
+	@command -v valgrind >/dev/null || \
+	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq valgrind >/dev/null; }
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(VALGRIND)" cargo test --release --locked \
+	    --lib -- detector::ops detector::layer a_step_agrees
+
 # What continuous integration runs.
-check: test wgpu
+check: test memcheck wgpu
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
 
