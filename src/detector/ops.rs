@@ -28,6 +28,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use convolution::ConvShape;
 use fused::{Backward as ChainBackward, Channels, Kept, Layer};
+pub use tasks::forget as forget_memory;
 
 /// Layers in the longest chain.
 pub const LONGEST: usize = 3;

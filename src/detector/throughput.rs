@@ -2,17 +2,16 @@
 //! with a batch already in memory.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand::RngExt;
 
 use super::DetectorError;
 use super::assignment::Grids;
-use super::batch::Batch;
 use super::checkpoint::TrainState;
 use super::config::TrainPlan;
 use super::loss::BatchTargets;
 use super::model::Model;
-use super::train::{Meter, optimizer, take_step};
+use super::train::{Meter, images, optimizer, take_step};
 use crate::seed::SeedKey;
 
 /// Steps of a schedule that does not end, however many are measured.
@@ -24,11 +23,12 @@ const CELLS_PER_OBJECT: usize = 17;
 /// Repeats a training step on one batch of noise.
 pub struct TrainingLoad {
     plan: TrainPlan,
-    device: Device,
     /// The network as it was before the first step.
     inference: Model,
     state: TrainState,
-    batch: Batch,
+    /// For a step; a prediction takes them without autodiff.
+    images: Tensor<4>,
+    targets: BatchTargets,
 }
 
 impl TrainingLoad {
@@ -48,13 +48,13 @@ impl TrainingLoad {
             model: model.train(),
             log: Vec::new(),
         };
-        let batch = noise(&plan, key);
+        let (pixels, targets) = noise(&plan, key);
         Ok(TrainingLoad {
+            images: images(&plan, pixels, &device),
             plan,
-            device,
             inference,
             state,
-            batch,
+            targets,
         })
     }
 
@@ -64,12 +64,11 @@ impl TrainingLoad {
     /// A loss that is not a number.
     pub fn step(&mut self) -> Result<f32, DetectorError> {
         let mut meter = Meter::default();
-        self.batch.step = self.state.step;
         take_step(
             &self.plan,
-            &self.device,
             &mut self.state,
-            &self.batch,
+            self.images.clone(),
+            &self.targets,
             &mut meter,
         )?;
         Ok(meter.last())
@@ -77,16 +76,13 @@ impl TrainingLoad {
 
     /// The forward pass of a prediction, whose output is dropped.
     pub fn predict(&self) {
-        let size = self.plan.training_size();
-        let shape = [self.plan.batch_size, size.height, size.width, 3];
-        let data = TensorData::new(self.batch.pixels.clone(), shape);
-        let images = Tensor::<4>::from_data(data, &self.device);
+        let images = self.images.clone().inner();
         // A GPU has computed it once it has been read.
         let _ = self.inference.predict(images).into_data();
     }
 }
 
-fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
+fn noise(plan: &TrainPlan, key: SeedKey) -> (Vec<f32>, BatchTargets) {
     let mut generator = key.generator("pixels", 0);
     let size = plan.training_size();
     let count = plan.batch_size * size.height * size.width * 3;
@@ -103,14 +99,8 @@ fn noise(plan: &TrainPlan, key: SeedKey) -> Batch {
         targets.positive_weights.push(1.0);
         targets.boxes.extend([0.2, -0.1, 1.5, 1.2]);
     }
-    Batch {
-        step: 0,
-        pixels: (0..count)
-            .map(|_| generator.random_range(-2.0..2.0))
-            .collect(),
-        targets,
-        real: 0,
-    }
+    let pixels = (0..count).map(|_| generator.random_range(-2.0..2.0));
+    (pixels.collect(), targets)
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ use super::events::EventFile;
 use super::image_store::{StoredImage, load_all};
 use super::layer::floats;
 use super::letterbox::Letterbox;
-use super::loss::{LossTerms, loss};
+use super::loss::{BatchTargets, LossTerms, loss};
 use super::model::Model;
+use super::ops;
 use super::pretrained;
 use super::segmentation::{PathLine, SegmentationLine};
 use super::view::MIN_SIDE_PX;
@@ -141,6 +142,7 @@ fn train_until(
     observer.begin("train", plan.steps, state.step);
     let result = run(&config, &device, &batcher, &mut state, out, observer, stop);
     observer.end();
+    ops::forget_memory();
     let waited = match result {
         Ok(waited) => waited,
         Err(error) => {
@@ -385,7 +387,8 @@ fn run(
                     message: error.to_string(),
                 })?;
             meter.waited += observer.elapsed() - asked;
-            take_step(plan, device, state, &batch, &mut meter)?;
+            let images = images(plan, batch.pixels, device);
+            take_step(plan, state, images, &batch.targets, &mut meter)?;
             observer.advance(1);
             let is_last = state.step == plan.steps;
             if state.step.is_multiple_of(plan.log_every) || is_last {
@@ -404,28 +407,31 @@ fn run(
     })
 }
 
-pub(super) fn take_step(
-    plan: &TrainPlan,
-    device: &Device,
-    state: &mut TrainState,
-    batch: &Batch,
-    meter: &mut Meter,
-) -> Result<(), DetectorError> {
-    let device = device.clone().autodiff();
+/// The images of a batch as a training takes them, `[batch, height, width, 3]`.
+pub(super) fn images(plan: &TrainPlan, pixels: Vec<f32>, device: &Device) -> Tensor<4> {
     let size = plan.training_size();
     let shape = [plan.batch_size, size.height, size.width, 3];
-    let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), shape), &device);
-    let terms = loss(state.model.forward(images), &batch.targets, plan);
+    Tensor::from_data(TensorData::new(pixels, shape), &device.clone().autodiff())
+}
+
+pub(super) fn take_step(
+    plan: &TrainPlan,
+    state: &mut TrainState,
+    images: Tensor<4>,
+    targets: &BatchTargets,
+    meter: &mut Meter,
+) -> Result<(), DetectorError> {
+    let terms = loss(state.model.forward(images), targets, plan);
     let mut gradients = terms.total.backward();
     meter.add(&terms, state.model.path_gradients(&gradients));
     let value = meter.last;
     if !value.is_finite() {
         return Err(DetectorError::Diverged {
-            step: batch.step,
+            step: state.step,
             loss: value,
         });
     }
-    let rate = learning_rate(plan, batch.step);
+    let rate = learning_rate(plan, state.step);
     let share = backbone_rate(plan);
     if share < 1.0 {
         let backbone = state.model.backbone_parameters();

@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::convolution::ConvShape;
 use super::normalise::{Affine, GradientMap, GradientSummation, GradientSums, Moments, add, tile};
 use super::source::{Reader, Source};
-use super::tasks;
+use super::tasks::{self, Passing};
 pub use backward::Backward;
 
 /// Numbers of the output in a block: 128 KiB.
@@ -112,7 +112,7 @@ impl Channels {
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// The convolution's output.
-    conv: Vec<f32>,
+    conv: Passing,
     /// Statistics and what derives from them.
     pub channels: Channels,
 }
@@ -139,16 +139,17 @@ fn numbers(shape: &ConvShape, lines: &Range<usize>) -> Range<usize> {
 
 impl Layer<'_> {
     /// Convolves, and hands each block, with its range of the output, to `each` while it
-    /// is in the cache.
+    /// is in the cache. The output may `stay` longer than a step.
     fn convolve<R: Send>(
         &self,
         source: Source,
+        stay: bool,
         start: impl Fn() -> R + Sync,
         each: impl Fn(&mut R, Range<usize>, &mut [f32]) + Sync,
-    ) -> (Vec<f32>, Vec<R>) {
+    ) -> (Passing, Vec<R>) {
         let shape = &self.shape;
         let filter = shape.filter_from_torch(self.weight);
-        tasks::make(shape.lines(), shape.line_len(), |lines, blank| {
+        tasks::make_passing(shape.lines(), shape.line_len(), stay, |lines, blank| {
             let mut result = start();
             let mut reader = Reader::new(*shape, source);
             for block in blocks(shape, lines) {
@@ -163,13 +164,14 @@ impl Layer<'_> {
 
     fn forward(&self, source: Source) -> Kept {
         if let Some((mean, variance)) = self.running {
-            let (conv, _) = self.convolve(source, || (), |(), _, _| ());
+            let (conv, _) = self.convolve(source, false, || (), |(), _, _| ());
             let channels = Channels::new(self, mean.to_vec(), variance.to_vec());
             return Kept { conv, channels };
         }
         let count = self.shape.out_channels;
         let (conv, parts) = self.convolve(
             source,
+            false,
             || Moments::empty(count),
             |moments, _, block| moments.merge(&Moments::of_block(block, count)),
         );
@@ -190,25 +192,26 @@ impl Layer<'_> {
 /// # Panics
 /// If a layer has no running statistics.
 pub fn infer(layers: &[Layer], x: &[f32], adds_input: bool) -> Vec<f32> {
-    let mut y: Option<Vec<f32>> = None;
+    let mut y: Option<Passing> = None;
     for (index, layer) in layers.iter().enumerate() {
         let (mean, variance) = layer.running.expect("inference has running statistics");
         let affine = Channels::new(layer, mean.to_vec(), variance.to_vec()).affine;
-        let adds_here = adds_input && index + 1 == layers.len();
+        let is_last = index + 1 == layers.len();
         let source = Source::plain(y.as_deref().unwrap_or(x));
         let (out, _) = layer.convolve(
             source,
+            is_last,
             || (),
             |(), range, block| {
                 affine.apply_in_place(block);
-                if adds_here {
+                if adds_input && is_last {
                     add(block, &x[range]);
                 }
             },
         );
         y = Some(out);
     }
-    y.unwrap_or_else(|| x.to_vec())
+    y.map_or_else(|| x.to_vec(), Passing::into_numbers)
 }
 
 /// The forward pass that a backward pass follows: the activations of the last layer, plus

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::convolution::ConvShape;
 use super::super::normalise::{GradientMap, GradientSummation, GradientSums, add};
 use super::super::source::{Reader, Source};
-use super::super::tasks::{self, Blank};
+use super::super::tasks::{self, Blank, Passing};
 use super::{Kept, Layer, blocks, numbers};
 
 /// Gradients of what a layer learns.
@@ -41,7 +41,7 @@ impl Backward<'_> {
     pub fn run(&self, mut kept: Vec<Kept>, upstream: &[f32]) -> (Vec<f32>, Vec<LayerGradients>) {
         let last = kept.len() - 1;
         let mut sums = sums(&self.layers[last].shape, upstream, &kept[last]);
-        let mut gradient: Option<Vec<f32>> = None;
+        let mut gradient: Option<Passing> = None;
         let mut layers = Vec::with_capacity(kept.len());
         while let Some(own) = kept.pop() {
             let index = kept.len();
@@ -73,7 +73,8 @@ impl Backward<'_> {
             sums = sums_before;
         }
         layers.reverse();
-        (gradient.unwrap_or_default(), layers)
+        let gradient = gradient.map_or(Vec::new(), Passing::into_numbers);
+        (gradient, layers)
     }
 }
 
@@ -115,10 +116,10 @@ struct LayerBackward<'a> {
 
 impl LayerBackward<'_> {
     /// Gradients of input and weights, and the sums of the layer before.
-    fn run(&self) -> (Vec<f32>, Vec<f32>, GradientSums) {
+    fn run(&self) -> (Passing, Vec<f32>, GradientSums) {
         let shape = &self.layer.shape;
         if !self.wants_input && !self.wants_weight {
-            return (Vec::new(), Vec::new(), GradientSums::empty(0));
+            return (Passing::empty(), Vec::new(), GradientSums::empty(0));
         }
         let filter = shape.filter_from_torch(self.layer.weight);
         // Lines of a pointwise layer are independent; in others they share the input, so
@@ -129,7 +130,7 @@ impl LayerBackward<'_> {
             (shape.images, shape.in_image_len())
         };
         let in_len = if self.wants_input { in_len } else { 0 };
-        let (dx, parts) = tasks::make(total, in_len, |range, dx| {
+        let (dx, parts) = tasks::make_passing(total, in_len, self.before.is_none(), |range, dx| {
             let filter_len = if self.wants_weight { filter.len() } else { 0 };
             let mut task = Task {
                 pass: self,
@@ -244,7 +245,7 @@ impl Task<'_> {
         for image in images {
             let lines = image * shape.out_height()..(image + 1) * shape.out_height();
             let wanted = if self.pass.wants_input { in_len } else { 0 };
-            let dx = blank.take(wanted);
+            let dx = blank.take_zero(wanted);
             for block in blocks(&shape, lines.clone()) {
                 self.filter_gradient(&block, &mut gradient);
                 if self.pass.wants_input {
