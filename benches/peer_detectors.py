@@ -8,6 +8,14 @@
 Trains admix with the given settings, and then, each for as many seconds as that took and
 from random weights, YOLO11n (Ultralytics' recipe, at each of `--sizes`) and torchvision's
 SSDLite320 MobileNetV3 (AdamW, cosine, flips). Scores the `--split` with `admix score`.
+
+    make weights/mobilenet_v2-b0353104.pth
+    benches/peer_detectors.py DATA --pretrained weights/mobilenet_v2-b0353104.pth --set ...
+
+With `--pretrained` admix (at width 1) and torchvision's Faster R-CNN with a feature pyramid on
+the same MobileNetV2, at 320 pixels, begin with these weights of ImageNet; the others are left
+out, since no package registry has theirs.
+
 Seconds are those of the training loop alone, without reading the images once; images counts
 those that a training has seen.
 """
@@ -87,10 +95,34 @@ def yolo(options, work, data, size, seconds):
     return spent, moments["batches"] * BATCH, detections
 
 
-def ssdlite(work, train, data, seconds):
+def ssdlite(classes):
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+    return ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=1 + classes)
+
+
+def faster_rcnn(weights):
+    """Makes torchvision's Faster R-CNN on MobileNetV2 with weights of ImageNet, all layers learning."""
+
+    def make(classes):
+        import torch
+        from torchvision.models import mobilenet_v2
+        from torchvision.models.detection import FasterRCNN
+        from torchvision.models.detection.anchor_utils import AnchorGenerator
+        from torchvision.models.detection.backbone_utils import _mobilenet_extractor
+
+        network = mobilenet_v2(weights=None)
+        network.load_state_dict(torch.load(weights, weights_only=True))
+        backbone = _mobilenet_extractor(network, True, 6)
+        anchors = AnchorGenerator(((16, 32, 64, 128, 256),) * 3, ((0.5, 1.0, 2.0),) * 3)
+        return FasterRCNN(backbone, 1 + classes, rpn_anchor_generator=anchors, min_size=320, max_size=320)
+
+    return make
+
+
+def torchvision_detector(make, rate, work, train, data, seconds):
     import torch
     from PIL import Image
-    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
     from torchvision.transforms.functional import to_tensor
 
     torch.set_num_threads(THREADS)
@@ -110,9 +142,9 @@ def ssdlite(work, train, data, seconds):
         labels = [1 + order.index(entry["category_id"]) for entry in known[image["id"]]]
         boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) * scale
         samples.append((read(image), boxes, torch.tensor(labels, dtype=torch.int64)))
-    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=1 + len(order))
+    model = make(len(order))
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.02)
     began, seen = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
         batch = []
@@ -122,7 +154,7 @@ def ssdlite(work, train, data, seconds):
                 boxes = torch.stack([320 - boxes[:, 2], boxes[:, 1], 320 - boxes[:, 0], boxes[:, 3]], 1)
             batch.append((pixels, {"boxes": boxes, "labels": labels}))
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (0.01 + 0.99 * (1 + math.cos(math.pi * spent / seconds)) / 2)
+            group["lr"] = rate * (0.01 + 0.99 * (1 + math.cos(math.pi * spent / seconds)) / 2)
         losses = model([pixels for pixels, _ in batch], [target for _, target in batch])
         optimizer.zero_grad()
         sum(losses.values()).backward()
@@ -159,7 +191,10 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[320, 640], help="of YOLO's input")
     parser.add_argument("--times", type=float, default=1.0, help="seconds of the others, as a multiple of admix's")
     parser.add_argument("--admix", default="target/release/admix")
+    parser.add_argument("--pretrained", metavar="FILE", help="torchvision's MobileNetV2, to begin with")
     options = parser.parse_args()
+    if options.pretrained:
+        options.set += ["width_multiplier=1", f"start={{weights: {options.pretrained}}}"]
     os.environ.update(OMP_NUM_THREADS=str(THREADS), YOLO_OFFLINE="true")
     options.single = next((value.split("=", 1)[1] for value in options.set if value.startswith("class_agnostic=")), None)
     work = pathlib.Path(tempfile.mkdtemp())
@@ -169,7 +204,12 @@ def main():
     seconds, seen, detections = train_admix(options, work)
     score(options, work, "admix", seconds, seen, detections, data)
     seconds *= options.times
-    score(options, work, "SSDLite320", *ssdlite(work, train, data, seconds), data)
+    if options.pretrained:
+        peer = torchvision_detector(faster_rcnn(options.pretrained), 2e-4, work, train, data, seconds)
+        score(options, work, "Faster R-CNN", *peer, data)
+        options.sizes = []
+    else:
+        score(options, work, "SSDLite320", *torchvision_detector(ssdlite, 2e-3, work, train, data, seconds), data)
     for size in options.sizes:
         score(options, work, f"YOLO11n at {size}", *yolo(options, work, data, size, seconds), data)
     shutil.rmtree(work)
