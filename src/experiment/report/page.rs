@@ -214,14 +214,14 @@ fn write_ways(html: &mut String, summary: &Summary) {
         let _ = writeln!(html, "<p>{}</p>", escape(&way.sentence));
     }
     html.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>way</th><th>synthetic</th><th>real</th><th>synth.</th>\
+        "<div class=\"scroll\"><table><thead><tr><th>way</th><th>synthetic</th><th>images</th>\
          <th>AP mixed</th><th>AP this way</th><th>difference to mixing</th><th>says</th></tr></thead><tbody>",
     );
     for way in &summary.ways {
         for comparison in &way.comparisons {
             let _ = write!(
                 html,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{} + {}</td><td>{}</td><td>{}</td><td>{}</td>\
                  <td><span class=\"chip {}\">{}</span></td></tr>",
                 way.regime.name(),
                 escape(&comparison.label),
