@@ -49,6 +49,8 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     if args.common.dry_run {
         return print_plan(&plan, &args);
     }
+    // Said before anything is rendered for a training that cannot begin.
+    plan.train.device.check()?;
     use_threads(&args.common);
     let observer = Progress::new(false);
     let real = RealData::open(&plan)?;

@@ -189,7 +189,7 @@ mod tests {
             "<h2>Training on synthetic images first, then on real ones</h2>",
             "<h2>Adding synthetic images with the auxiliary task</h2>",
             "<p>How: 5 of 10 steps on the synthetic images, then 5 on the real ones",
-            "<tr><th scope=\"row\">auxiliary</th><td>real-only</td><td>100</td><td>0</td>",
+            "<tr><th scope=\"row\">auxiliary</th><td>real-only</td><td>100 + 0</td>",
             "synthetic images trained on first, per real image",
             "synthetic images added with the auxiliary task, per real image",
         ] {

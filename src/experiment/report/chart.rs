@@ -20,6 +20,9 @@ const JITTER: f64 = 7.0;
 /// enough for the larger letters of a narrow screen.
 const LABEL_ROOM: f64 = 62.0;
 
+/// Width of the reference's name and value, in units of the drawing.
+const REFERENCE_ROOM: f64 = 110.0;
+
 /// Maps data to the drawing.
 struct Axes {
     x: (f64, f64),
@@ -134,12 +137,19 @@ impl Axes {
         );
     }
 
+    /// The horizontal place of harm onset, in units of the drawing, and its ratio.
+    fn harm_line(&self, arm: &ArmSummary) -> Option<(f64, f64)> {
+        match arm.harm_onset {
+            Some(HarmOnset::From { ratio, .. }) => Some((self.px(ratio), ratio)),
+            _ => None,
+        }
+    }
+
     /// A shaded region from harm onset to the right edge.
     fn harm(&self, svg: &mut String, arm: &ArmSummary) {
-        let Some(HarmOnset::From { ratio, .. }) = arm.harm_onset else {
+        let Some((x, ratio)) = self.harm_line(arm) else {
             return;
         };
-        let x = self.px(ratio);
         let right = WIDTH - RIGHT;
         let near_edge = right - x < 240.0;
         let (anchor, text_x) = if near_edge {
@@ -198,7 +208,13 @@ pub(super) fn curve(
         .iter()
         .filter_map(|level| Some((level.ratio, mean(level)?)))
         .collect();
-    band_and_line(&mut svg, &axes, &means);
+    // The line of harm onset does not cross the name of the reference.
+    let right = WIDTH - RIGHT;
+    let name_ends = match axes.harm_line(arm) {
+        Some((x, _)) if marks && right - x < REFERENCE_ROOM => x - 6.0,
+        _ => right,
+    };
+    band_and_line(&mut svg, &axes, &means, name_ends);
     for level in &arm.levels {
         let count = level.points.len();
         for (index, seed_point) in level.points.iter().enumerate() {
@@ -236,7 +252,7 @@ pub(super) fn curve(
     svg
 }
 
-fn band_and_line(svg: &mut String, axes: &Axes, means: &[(f64, Estimate)]) {
+fn band_and_line(svg: &mut String, axes: &Axes, means: &[(f64, Estimate)], name_ends: f64) {
     let Some((_, reference)) = means.first() else {
         return;
     };
@@ -266,7 +282,7 @@ fn band_and_line(svg: &mut String, axes: &Axes, means: &[(f64, Estimate)]) {
         svg,
         "<polygon class=\"band\" points=\"{}\"/>\
          <line class=\"reference\" x1=\"{LEFT}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-         <text class=\"reference-text\" x=\"{right:.1}\" y=\"{:.1}\" text-anchor=\"end\">real-only {:.3}</text>\
+         <text class=\"reference-text\" x=\"{name_ends:.1}\" y=\"{:.1}\" text-anchor=\"end\">real-only {:.3}</text>\
          <polyline class=\"line\" points=\"{}\"/>",
         band.trim_end(),
         y - 6.0,
