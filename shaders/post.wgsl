@@ -34,24 +34,28 @@ fn shoulder(value: vec3<f32>) -> vec3<f32> {
     return min(value, vec3(0.7)) + 0.3 * (1.0 - exp(-over / 0.3));
 }
 
+// The weights of one axis sum to 1.
+fn blur_weight(offset: i32) -> f32 {
+    let at = abs(offset);
+    return scene.blur[at >> 2u][at & 3];
+}
+
 @fragment
 fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
     let size = vec2<i32>(scene.image.xy);
     let pixel = vec2<i32>(position.xy);
-    let sigma = max(scene.sensor.y, 0.05);
-    let reach = clamp(i32(ceil(2.0 * sigma)), 0, 8);
+    let reach = i32(scene.sensor.y);
     var sum = vec3(0.0);
-    var total = 0.0;
     for (var y = -reach; y <= reach; y++) {
+        var row = vec3(0.0);
         for (var x = -reach; x <= reach; x++) {
-            let weight = exp(-f32(x * x + y * y) / (2.0 * sigma * sigma));
-            sum += weight * textureLoad(radiance, clamp(pixel + vec2(x, y), vec2(0), size - 1), 0).rgb;
-            total += weight;
+            row += blur_weight(x) * textureLoad(radiance, clamp(pixel + vec2(x, y), vec2(0), size - 1), 0).rgb;
         }
+        sum += blur_weight(y) * row;
     }
     let centred = (position.xy / vec2<f32>(size) - 0.5) * 2.0;
     let falloff = 1.0 - scene.sensor.z * dot(centred, centred) * 0.5;
-    var colour = encoded(shoulder(sum / total * falloff * scene.sensor.x));
+    var colour = encoded(shoulder(sum * falloff * scene.sensor.x));
     let key = mixed(u32(pixel.y * size.x + pixel.x) ^ scene.image.z);
     let grain = vec3(normal_draw(key), normal_draw(key + 1u), normal_draw(key + 2u));
     colour += scene.sensor.w * (grain * 0.5 + grain.g * 0.6);

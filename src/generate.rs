@@ -87,7 +87,13 @@ pub fn generate(
     let failure = Mutex::new(None);
     let image = &plan.spec().image;
     let work = || -> Result<(), GenerateError> {
-        let mut renderer = Renderer::new(context, image.width_px, image.height_px);
+        let mut renderer = Renderer::new(
+            context,
+            plan.assets(),
+            image.width_px,
+            image.height_px,
+            image.supersampling,
+        );
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
@@ -249,18 +255,19 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
                 "family": object.family,
                 "category_id": object.category_id,
                 "size_m": object.half_extents_m.to_array().map(|half| round4(f64::from(2.0 * half))),
-                "linear_rgb": colour(object.body_linear_rgb),
+                "linear_rgb": colour(object.material.linear_rgb),
             })
         })
         .collect();
     Map::from_iter([
         ("exposure_ev".to_owned(), json!(instance.exposure_ev)),
-        ("light".to_owned(), json!(instance.light)),
+        ("lights".to_owned(), json!(instance.lights)),
+        ("environment".to_owned(), json!(instance.environment)),
         ("camera".to_owned(), json!(instance.camera)),
         ("sensor".to_owned(), json!(instance.sensor)),
         (
             "ground_linear_rgb".to_owned(),
-            json!(colour(instance.ground_linear_rgb)),
+            json!(colour(instance.ground.linear_rgb)),
         ),
         ("objects".to_owned(), Value::from(objects)),
         (
@@ -406,15 +413,18 @@ mod tests {
     fn labels_fit_the_picture() {
         let (plan, context) = (plan(), GpuContext::new().unwrap());
         let key = scene_key(&plan, 0);
-        let mut renderer = Renderer::new(&context, 200, 160);
+        let mut renderer = Renderer::new(&context, plan.assets(), 200, 160, 2);
         let mut boxes = 0;
         for index in 0..6 {
             let instance = scene::sample(&plan, &key, index);
             let frame = renderer.render(&instance).unwrap();
             for seen in frame.truth.visible_objects() {
+                // A pixel at the outline may belong to an object that its centre misses.
+                let covered = f64::from(frame.truth.amodal_px[seen.index]);
+                let outline = seen.bbox.width + seen.bbox.height;
                 assert!(
-                    seen.visible_px <= frame.truth.amodal_px[seen.index],
-                    "{seen:?}"
+                    f64::from(seen.visible_px) <= covered + 0.5 * outline,
+                    "{seen:?} of {covered}"
                 );
             }
             // The middle of what is labelled lies as far off as the camera is high.

@@ -1,17 +1,12 @@
-//! Draws scene instances with wgpu and takes ground truth from the id buffer.
+//! Draws scene instances, with ground truth for each pixel.
 //!
-//! The only module that names wgpu. One [`GpuContext`] is lent to any number of
-//! [`Renderer`]s, each for one thread.
+//! [`Renderer`] rasterises with wgpu; `raster` is the only module that names it. One
+//! [`GpuContext`] is lent to any number of renderers, each for one thread.
 
-mod context;
-mod ground_truth;
-mod mesh;
-mod pipeline;
-mod renderer;
-mod shader;
-mod target;
-mod uniforms;
+mod frame;
+mod raster;
+mod silhouette;
+mod view;
 
-pub use context::{AdapterSummary, GpuContext, RenderError};
-pub use ground_truth::{GroundTruth, VisibleObject};
-pub use renderer::{Frame, Renderer};
+pub use frame::{Frame, GroundTruth, VisibleObject};
+pub use raster::{AdapterSummary, GpuContext, RenderError, Renderer};

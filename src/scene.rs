@@ -5,15 +5,21 @@
 
 mod asset;
 mod instance;
+mod light;
 mod placement;
 mod plan;
 mod sampler;
+mod shape;
 mod spec;
 
-pub use instance::{Camera, Light, Object, SceneInstance, Sensor, Surface, Template};
+pub use asset::{Assets, Geometry, Level, Mesh};
+pub use instance::{
+    Camera, Environment, Ground, Light, LightSource, Material, Object, Pattern, SceneInstance,
+    Sensor, kelvin_rgb,
+};
 pub use plan::ScenePlan;
 pub use sampler::sample;
 pub use spec::{
-    CameraSpec, Class, Colour, Dressing, Family, GroundSpec, ImageFormat, ImageSpec, LabelRule,
-    LightSpec, Paint, Part, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    CameraSpec, Class, Colour, Dressing, EnvironmentSpec, Family, GroundSpec, ImageFormat,
+    ImageSpec, LabelRule, LightSpec, Paint, Part, PlacementSpec, SceneSpec, SensorSpec, Shape,
 };

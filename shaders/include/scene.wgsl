@@ -1,56 +1,71 @@
-// What every pass reads. A test compares the layout with its mirror in Rust.
-struct Scene {
-    clip_from_world: mat4x4<f32>,
+// What every pass reads. A test compares the layouts with their mirrors in Rust.
+struct Light {
     light_from_world: mat4x4<f32>,
-    camera_position: vec4<f32>,
-    // Towards the light; w is the shadow blur in shadow map coordinates.
-    light_direction: vec4<f32>,
-    light_colour: vec4<f32>,
-    // rgb, and the number of objects.
-    ambient: vec4<f32>,
-    ground_colour: vec4<f32>,
-    // Texture strength, texture cells a metre, pattern seed, roughness.
-    ground_texture: vec4<f32>,
-    // Gain, blur in pixels, vignetting, noise.
-    sensor: vec4<f32>,
-    // Width and height in pixels, noise seed, unused.
-    image: vec4<u32>,
+    // Towards a directional light, or its place; w is 0 for the former and 1 for the latter.
+    place: vec4<f32>,
+    // Linear RGB of a white surface that faces it; w is the tangent of half its angular
+    // diameter, or its radius in metres.
+    colour: vec4<f32>,
+    // Where a spot or an area light faces; w is its kind: 0 all around, 1 spot, 2 area.
+    axis: vec4<f32>,
+    // Cosines of a spot's outer and inner angle; gathers of the search for what stands
+    // between, and of the shadow.
+    cone: vec4<f32>,
+    // Depth range in metres for a directional light, otherwise the two terms of the
+    // projection; shadow map width a metre (or a unit of tangent); side of a texel in the
+    // world (or at one metre).
+    shadow: vec4<f32>,
 }
 
+struct Scene {
+    clip_from_world: mat4x4<f32>,
+    // w is the distance of the near plane.
+    camera_position: vec4<f32>,
+    // From the image's middle to its right edge, its upper edge, and along the line of
+    // sight, at one metre.
+    camera_right: vec4<f32>,
+    camera_up: vec4<f32>,
+    camera_forward: vec4<f32>,
+    // Radiance of a white diffuse surface, as spherical harmonics of its normal.
+    irradiance: array<vec4<f32>, 9>,
+    // Texture strength, cells a metre, pattern seed, unused.
+    ground_texture: vec4<f32>,
+    // Gain, reach of the lens blur in pixels, vignetting, noise.
+    sensor: vec4<f32>,
+    // Weights of the lens blur by distance along one axis.
+    blur: array<vec4<f32>, 5>,
+    // Width and height in pixels, noise seed, samples a pixel along an axis.
+    image: vec4<u32>,
+    // Lights, tiles a row, levels of the environment map, unused.
+    counts: vec4<u32>,
+    lights: array<Light, 4>,
+}
+
+// The ground is the first.
 struct Object {
     world_from_local: mat4x4<f32>,
-    // w is the rounding.
+    local_from_world: mat4x4<f32>,
+    // Half extents in the object's own space; w is the mean scale into the world.
     half_extents: vec4<f32>,
     // w is the marbling.
     body: vec4<f32>,
     // w is the radius of pips over the half size.
     second: vec4<f32>,
-    // w is 1 for a die.
+    // w is the pattern: 0 plain, 1 marble, 2 pips, 3 the ground's.
     pips: vec4<f32>,
-    // Roughness, gloss, translucency, unused.
+    // Roughness, gloss, translucency, metallic.
     material: vec4<f32>,
-}
-
-struct VertexIn {
-    @location(0) core: vec3<f32>,
-    @location(1) direction: vec3<f32>,
-    @builtin(instance_index) instance: u32,
+    // The middle in the world, and the radius of the ball that keeps light from others.
+    occluder: vec4<f32>,
 }
 
 @group(0) @binding(0) var<uniform> scene: Scene;
 @group(0) @binding(1) var<storage, read> objects: array<Object>;
+// Numbers of objects in the order in which they are drawn.
+@group(0) @binding(2) var<storage, read> drawn: array<u32>;
 
-// A corner of the ground plane, which is one quad drawn as a strip.
-fn ground_position(index: u32) -> vec3<f32> {
-    let corner = vec2(f32(index & 1u), f32(index >> 1u)) * 2.0 - 1.0;
-    return vec3(corner * 3.0, 0.0);
-}
-
-fn local_position(vertex: VertexIn) -> vec3<f32> {
-    let half = objects[vertex.instance].half_extents;
-    return vertex.core * (half.xyz - half.w) + half.w * vertex.direction;
-}
-
-fn world_position(vertex: VertexIn) -> vec4<f32> {
-    return objects[vertex.instance].world_from_local * vec4(local_position(vertex), 1.0);
+struct VertexIn {
+    @location(0) position: vec3<f32>,
+    @location(1) normal: vec3<f32>,
+    @builtin(instance_index) instance: u32,
 }

@@ -155,7 +155,13 @@ fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<(Vec<RgbI
     }
     let context = GpuContext::new()?;
     let image = &plan.spec().image;
-    let mut renderer = Renderer::new(&context, image.width_px, image.height_px);
+    let mut renderer = Renderer::new(
+        &context,
+        plan.assets(),
+        image.width_px,
+        image.height_px,
+        image.supersampling,
+    );
     let key = scene_key(plan, args.common.seed);
     let mut figures = Figures::default();
     let mut tiles = Vec::new();

@@ -1,77 +1,124 @@
-//! Shapes as meshes with sizes.
+//! What a scene family draws with: its meshes, each at several levels of detail.
 
-use glam::Vec3;
+use glam::{Vec2, Vec3};
 
-use super::instance::{Surface, Template};
-use super::spec::Shape;
+use super::shape;
+use super::spec::{SceneSpec, Shape};
 
-/// What a shape is drawn with; lengths in metres.
-pub(super) struct Body {
-    pub template: Template,
-    pub surface: Surface,
-    pub half_extents: Vec3,
-    pub rounding: f32,
-    pub pip_radius: f32,
+/// A surface as triangles.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Geometry {
+    /// In metres, in the object's own space.
+    pub positions: Vec<Vec3>,
+    /// Unit vectors, one a position.
+    pub normals: Vec<Vec3>,
+    /// Texture coordinates, one a position; the origin is the image's top left.
+    pub uvs: Vec<Vec2>,
+    /// Counter-clockwise from outside.
+    pub triangles: Vec<[u32; 3]>,
 }
 
-/// The body of a shape, scaled as a whole.
-pub(super) fn body_of(shape: &Shape, scale: f32) -> Body {
-    let metres = |mm: f64| mm as f32 / 1000.0 * scale;
-    let body = |template, half_extents: Vec3, rounding| Body {
-        template,
-        surface: Surface::Plain,
-        half_extents,
-        rounding,
-        pip_radius: 0.0,
-    };
-    match *shape {
-        Shape::Die {
-            size_mm,
-            rounding,
-            pip_radius,
-        } => Body {
-            surface: Surface::Die,
-            pip_radius: pip_radius as f32,
-            ..body(
-                Template::RoundedBox,
-                Vec3::splat(metres(size_mm) / 2.0),
-                metres(size_mm) / 2.0 * rounding as f32,
-            )
-        },
-        Shape::Box {
-            size_mm,
-            rounding_mm,
-        } => body(
-            Template::RoundedBox,
-            Vec3::from(size_mm.map(metres)) / 2.0,
-            metres(rounding_mm),
-        ),
-        Shape::Sphere { diameter_mm } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(Template::RoundedBox, Vec3::splat(radius), radius)
+/// One level of detail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    pub geometry: Geometry,
+    /// How far the triangles may lie from the true surface, in metres.
+    pub error_m: f32,
+}
+
+/// A surface at several levels of detail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mesh {
+    /// From the finest to the coarsest; never empty.
+    pub levels: Vec<Level>,
+    /// Centre and half extents of its bounding box, in metres.
+    pub centre_m: Vec3,
+    pub half_extents_m: Vec3,
+}
+
+impl Mesh {
+    fn new(levels: Vec<Level>) -> Self {
+        let positions = &levels[0].geometry.positions;
+        let low = positions.iter().copied().fold(Vec3::INFINITY, Vec3::min);
+        let high = positions
+            .iter()
+            .copied()
+            .fold(Vec3::NEG_INFINITY, Vec3::max);
+        Mesh {
+            centre_m: (low + high) / 2.0,
+            half_extents_m: (high - low) / 2.0,
+            levels,
         }
-        Shape::Capsule {
-            length_mm,
-            diameter_mm,
-        } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(
-                Template::RoundedBox,
-                Vec3::new(metres(length_mm) / 2.0, radius, radius),
-                radius,
-            )
+    }
+
+    /// The coarsest level whose error is at most `tolerance_m`, or else the finest.
+    pub fn level_for(&self, tolerance_m: f32) -> usize {
+        let fits = |level: &Level| level.error_m <= tolerance_m;
+        self.levels.iter().rposition(fits).unwrap_or(0)
+    }
+}
+
+/// Everything that the scenes of a family share.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assets {
+    pub meshes: Vec<Mesh>,
+    shapes: Vec<Shape>,
+}
+
+impl Assets {
+    /// The meshes of all shapes that a spec names.
+    pub fn new(spec: &SceneSpec) -> Self {
+        let mut assets = Assets::default();
+        let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
+        for shape in dressing.map(|part| &part.shape) {
+            assets.add(shape);
         }
-        Shape::Cylinder {
-            diameter_mm,
-            height_mm,
-            rounding_mm,
-        } => {
-            let radius = metres(diameter_mm) / 2.0;
-            body(
-                Template::Cylinder,
-                Vec3::new(radius, radius, metres(height_mm) / 2.0),
-                metres(rounding_mm),
-            )
+        for family in &spec.objects {
+            assets.add(&family.shape);
         }
+        assets
+    }
+
+    /// The number of a shape's mesh, which is made if it is new.
+    pub fn add(&mut self, shape: &Shape) -> usize {
+        self.mesh_of(shape).unwrap_or_else(|| {
+            self.shapes.push(shape.clone());
+            self.meshes.push(Mesh::new(shape::levels(shape)));
+            self.meshes.len() - 1
+        })
+    }
+
+    /// The number of a shape's mesh.
+    pub(super) fn mesh_of(&self, shape: &Shape) -> Option<usize> {
+        self.shapes.iter().position(|known| known == shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coarser_levels_are_taken_where_they_suffice() {
+        let mut assets = Assets::default();
+        let shape = Shape::Sphere { diameter_mm: 20.0 };
+        let number = assets.add(&shape);
+        assert_eq!(assets.add(&shape), number, "one mesh a shape");
+        let mesh = &assets.meshes[number];
+        assert!((mesh.half_extents_m - Vec3::splat(0.01)).length() < 1e-4);
+        assert_eq!(mesh.level_for(0.0), 0);
+        assert_eq!(mesh.level_for(1.0), mesh.levels.len() - 1);
+        let middle = mesh.level_for(1e-4);
+        assert!(0 < middle && middle < mesh.levels.len() - 1);
+        assert!(mesh.levels[middle].error_m <= 1e-4);
+        let counts: Vec<usize> = mesh
+            .levels
+            .iter()
+            .map(|level| level.geometry.triangles.len())
+            .collect();
+        assert!(
+            counts.is_sorted_by(|finer, coarser| finer > coarser),
+            "{counts:?}"
+        );
     }
 }

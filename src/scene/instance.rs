@@ -4,19 +4,17 @@ use glam::{Mat4, Vec3};
 use serde::Serialize;
 
 /// Everything that one image shows. World space is in metres, right-handed, z up; the
-/// ground is z = 0.
+/// ground is z = 0. Radiances are relative: 1 is full scale at an exposure of 0 EV.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SceneInstance {
     pub width_px: u32,
     pub height_px: u32,
     pub camera: Camera,
-    pub light: Light,
+    pub lights: Vec<Light>,
+    pub environment: Environment,
     pub exposure_ev: f32,
     pub sensor: Sensor,
-    pub ground_linear_rgb: [f32; 3],
-    pub ground_texture_strength: f32,
-    pub ground_texture_scale_m: f32,
-    pub ground_roughness: f32,
+    pub ground: Ground,
     pub objects: Vec<Object>,
     /// Objects that found no room.
     pub not_placed: u32,
@@ -32,15 +30,146 @@ pub struct Camera {
     pub vertical_fov_deg: f32,
 }
 
-/// The key light and the light from everywhere else.
+impl Camera {
+    /// Unit vectors to the right, up and along the line of sight.
+    pub fn axes(&self) -> [Vec3; 3] {
+        let forward = (self.target_m - self.position_m).normalize();
+        let right = forward.cross(self.up).normalize();
+        [right, right.cross(forward), forward]
+    }
+
+    /// Focal length in pixels of an image of this height.
+    pub fn focal_px(&self, height_px: u32) -> f32 {
+        height_px as f32 / 2.0 / (self.vertical_fov_deg.to_radians() / 2.0).tan()
+    }
+}
+
+/// A light that casts shadows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Light {
-    /// Unit vector towards the light.
-    pub direction: Vec3,
+    /// Radiance of a white diffuse surface that faces it, one metre away from all but a
+    /// directional light.
     pub intensity: f32,
+    /// Correlated colour temperature; 6,600 is white.
     pub kelvin: f32,
-    pub softness_m: f32,
-    pub ambient: f32,
+    pub source: LightSource,
+}
+
+/// Where a light is and how it spreads.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LightSource {
+    /// Infinitely far.
+    Directional {
+        /// Unit vector towards the light.
+        towards: Vec3,
+        angular_diameter_deg: f32,
+    },
+    /// A ball.
+    Point { position_m: Vec3, radius_m: f32 },
+    /// A ball that shines within a cone around `axis`, a unit vector.
+    Spot {
+        position_m: Vec3,
+        radius_m: f32,
+        axis: Vec3,
+        /// Cosine of half the cone's angle.
+        cos_outer: f32,
+        /// Cosine of the angle from which on it fades.
+        cos_inner: f32,
+    },
+    /// A rectangle that shines towards `half_width x half_height`.
+    Area {
+        position_m: Vec3,
+        half_width_m: Vec3,
+        half_height_m: Vec3,
+    },
+}
+
+impl Light {
+    /// Intensity in linear RGB.
+    pub fn linear_rgb(&self) -> Vec3 {
+        kelvin_rgb(self.kelvin) * self.intensity
+    }
+
+    /// The radiance of a white diffuse surface at a point which faces the middle of the
+    /// light, when nothing stands between, and the unit vector towards that middle.
+    pub fn arriving(&self, at_m: Vec3) -> (Vec3, Vec3) {
+        let colour = self.linear_rgb();
+        let falloff = |position_m: Vec3| {
+            let between = position_m - at_m;
+            let squared = between.length_squared().max(1e-12);
+            (1.0 / squared, between / squared.sqrt())
+        };
+        match self.source {
+            LightSource::Directional { towards, .. } => (colour, towards),
+            LightSource::Point { position_m, .. } => {
+                let (share, towards) = falloff(position_m);
+                (colour * share, towards)
+            }
+            LightSource::Spot {
+                position_m,
+                axis,
+                cos_outer,
+                cos_inner,
+                ..
+            } => {
+                let (share, towards) = falloff(position_m);
+                let edge = smoothstep(cos_outer, cos_inner, -towards.dot(axis));
+                (colour * share * edge, towards)
+            }
+            LightSource::Area {
+                position_m,
+                half_width_m,
+                half_height_m,
+            } => {
+                let (share, towards) = falloff(position_m);
+                let front = half_width_m.cross(half_height_m).normalize();
+                (colour * share * (-towards.dot(front)).max(0.0), towards)
+            }
+        }
+    }
+}
+
+pub(super) fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
+    let t = ((value - low) / (high - low).max(1e-9)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// Linear RGB of a black body's hue at luminance 1, relative to 6,600 K, by Wien's
+/// approximation of Planck's law.
+pub fn kelvin_rgb(kelvin: f32) -> Vec3 {
+    // Taken at the sRGB primaries' dominant wavelengths.
+    let relative = |wavelength_um: f32| {
+        let exponent = 14_388.0 / wavelength_um;
+        (exponent / 6600.0 - exponent / kelvin).exp()
+    };
+    let rgb = Vec3::from([0.611, 0.549, 0.465].map(relative));
+    rgb / rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
+}
+
+/// The light from everywhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// The same from all sides.
+    Uniform { level: f32, kelvin: f32 },
+    /// Darker towards the floor.
+    Room { level: f32, kelvin: f32 },
+}
+
+impl Environment {
+    /// Radiance from a unit direction, averaged over the lobe of a mirror of this roughness
+    /// (0..=1).
+    pub fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
+        match *self {
+            Environment::Uniform { level, kelvin } => kelvin_rgb(kelvin) * level,
+            Environment::Room { level, kelvin } => {
+                let spread = 0.6 * roughness;
+                let share = smoothstep(-0.2 - spread, 0.9 + spread, direction.z);
+                kelvin_rgb(kelvin) * level * (0.35 + 0.65 * share)
+            }
+        }
+    }
 }
 
 /// What lens and sensor add.
@@ -53,43 +182,111 @@ pub struct Sensor {
     pub noise_seed: u32,
 }
 
-/// Which mesh is stretched to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Template {
-    /// A box whose edges are rounded; with full rounding a sphere or capsule.
-    RoundedBox,
-    Cylinder,
+/// The plane that objects lie on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ground {
+    /// Half the side of its square.
+    pub half_side_m: f32,
+    pub linear_rgb: [f32; 3],
+    pub texture_strength: f32,
+    pub texture_scale_m: f32,
+    pub roughness: f32,
 }
 
 /// How a surface is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Surface {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
     Plain,
-    /// Pips on six faces: one +x, two +y, three +z, four -z, five -y, six -x.
-    Die,
+    /// Streaks of a second colour over this share of the surface.
+    Marble {
+        share: f32,
+        linear_rgb: [f32; 3],
+    },
+    /// Pips on six faces: one +x, two +y, three +z, four -z, five -y, six -x. The radius is
+    /// over half the die's size; the body may be marbled.
+    Pips {
+        radius: f32,
+        linear_rgb: [f32; 3],
+        marbling: f32,
+        marble_linear_rgb: [f32; 3],
+    },
 }
 
-/// One convex object.
+/// How a surface reflects.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Material {
+    pub linear_rgb: [f32; 3],
+    pub pattern: Pattern,
+    /// 0 is a mirror, 1 is matt.
+    pub roughness: f32,
+    /// 1 for bare metal.
+    pub metallic: f32,
+    /// Strength of the reflection of what is no metal: 1 is that of glass or plastic.
+    pub gloss: f32,
+    /// How much the ground shines through, in 0..=1.
+    pub translucency: f32,
+}
+
+/// One object.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Object {
     /// The family's name, or `dressing`.
     pub family: String,
     /// Identifier of its category; `None` for what is not labelled.
     pub category_id: Option<u32>,
-    pub template: Template,
-    pub surface: Surface,
+    /// Number of its mesh among the family's assets.
+    pub mesh: usize,
+    /// From the mesh's space; its three axes may be scaled.
     pub world_from_local: Mat4,
+    /// Half the size of its mesh along its own axes, scaled.
     pub half_extents_m: Vec3,
-    pub rounding_m: f32,
-    pub body_linear_rgb: [f32; 3],
-    pub second_linear_rgb: [f32; 3],
-    pub pips_linear_rgb: [f32; 3],
-    /// Radius of pips over half the die's size.
-    pub pip_radius: f32,
-    pub roughness: f32,
-    pub gloss: f32,
-    pub marbling: f32,
-    pub translucency: f32,
+    pub material: Material,
     /// How much longer its box's sides are than its visible extent, as a share of it.
     pub label_margin: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_light_is_red_and_cold_light_blue() {
+        assert!((kelvin_rgb(6600.0) - Vec3::ONE).abs().max_element() < 1e-5);
+        let (warm, cold) = (kelvin_rgb(3000.0), kelvin_rgb(10_000.0));
+        assert!(warm.x > warm.y && warm.y > warm.z);
+        assert!(cold.x < cold.y && cold.y < cold.z);
+    }
+
+    #[test]
+    fn light_falls_off_with_the_square_of_the_distance() {
+        let position_m = Vec3::new(0.0, 0.0, 2.0);
+        let light = |source| Light {
+            intensity: 8.0,
+            kelvin: 6600.0,
+            source,
+        };
+        let point = light(LightSource::Point {
+            position_m,
+            radius_m: 0.1,
+        });
+        let (colour, towards) = point.arriving(Vec3::ZERO);
+        assert!((colour - 2.0).abs().max_element() < 1e-4 && towards == Vec3::Z);
+        let spot = light(LightSource::Spot {
+            position_m,
+            radius_m: 0.1,
+            axis: Vec3::NEG_Z,
+            cos_outer: 0.8,
+            cos_inner: 0.9,
+        });
+        assert!((spot.arriving(Vec3::ZERO).0 - 2.0).abs().max_element() < 1e-4);
+        assert_eq!(spot.arriving(Vec3::new(2.0, 0.0, 0.0)).0, Vec3::ZERO);
+        let area = light(LightSource::Area {
+            position_m,
+            half_width_m: Vec3::new(0.0, 0.5, 0.0),
+            half_height_m: Vec3::new(0.5, 0.0, 0.0),
+        });
+        assert!((area.arriving(Vec3::ZERO).0 - 2.0).abs().max_element() < 1e-4);
+        assert_eq!(area.arriving(Vec3::new(0.0, 0.0, 4.0)).0, Vec3::ZERO);
+    }
 }

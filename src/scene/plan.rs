@@ -1,10 +1,13 @@
 //! A scene spec that was checked as a whole.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::spec::{Class, LabelRule, Paint, SceneSpec, Shape};
+use super::asset::Assets;
+use super::shape::signed_area;
+use super::spec::{Class, EnvironmentSpec, LabelRule, LightSpec, Paint, SceneSpec, Shape};
 use crate::annotation::Category;
 use crate::spec::{self, Distribution, Override, Problems, SpecError};
 
@@ -14,6 +17,12 @@ const FACES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 /// The largest image side that is rendered, in pixels.
 const MAX_SIDE_PX: u32 = 4096;
 
+/// The most lights of one image.
+const MAX_LIGHTS: usize = 4;
+
+/// The most points of a profile or an outline.
+const MAX_POINTS: usize = 256;
+
 /// The most objects of one image.
 const MAX_OBJECTS: f64 = 500.0;
 
@@ -22,6 +31,9 @@ const MAX_OBJECTS: f64 = 500.0;
 pub struct ScenePlan {
     spec: SceneSpec,
     categories: Vec<Category>,
+    /// Follows from the spec.
+    #[serde(skip)]
+    assets: Arc<Assets>,
 }
 
 impl ScenePlan {
@@ -35,6 +47,11 @@ impl ScenePlan {
 
     pub fn spec(&self) -> &SceneSpec {
         &self.spec
+    }
+
+    /// The meshes that its scenes are drawn with.
+    pub fn assets(&self) -> &Assets {
+        &self.assets
     }
 
     /// The plan with boxes drawn exactly, for what does not depend on how they are drawn.
@@ -91,13 +108,14 @@ impl SceneSpec {
                 supercategory: supercategory.to_owned(),
             })
             .collect();
-        problems.into_result(
-            path,
-            ScenePlan {
-                spec: self,
-                categories,
-            },
-        )
+        // What is no sound shape has no mesh.
+        problems.into_result(path, ())?;
+        let assets = Arc::new(Assets::new(&self));
+        Ok(ScenePlan {
+            spec: self,
+            categories,
+            assets,
+        })
     }
 
     fn check_view(&self, problems: &mut Problems) {
@@ -108,7 +126,9 @@ impl SceneSpec {
             let ok = (8..=MAX_SIDE_PX).contains(&side);
             problems.require(ok, key, format!("{side} is not within 8..={MAX_SIDE_PX}"));
         }
-        let (camera, light, sensor) = (&self.camera, &self.light, &self.sensor);
+        let ok = (1..=2).contains(&self.image.supersampling);
+        problems.require(ok, "image.supersampling", "must be 1 or 2");
+        let (camera, sensor) = (&self.camera, &self.sensor);
         for (key, distribution, low, high) in [
             ("camera.distance_mm", &camera.distance_mm, 20.0, 1e5),
             (
@@ -118,11 +138,6 @@ impl SceneSpec {
                 150.0,
             ),
             ("camera.tilt_deg", &camera.tilt_deg, -75.0, 75.0),
-            ("light.intensity", &light.intensity, 0.0, 100.0),
-            ("light.kelvin", &light.kelvin, 1000.0, 40_000.0),
-            ("light.elevation_deg", &light.elevation_deg, 5.0, 90.0),
-            ("light.softness_mm", &light.softness_mm, 0.0, 1e4),
-            ("light.ambient", &light.ambient, 0.0, 100.0),
             ("exposure_ev", &self.exposure_ev, -20.0, 20.0),
             ("sensor.noise", &sensor.noise, 0.0, 1.0),
             ("sensor.blur_px", &sensor.blur_px, 0.0, 10.0),
@@ -145,6 +160,77 @@ impl SceneSpec {
         ] {
             check_range(problems, key, distribution, low, high);
         }
+        let ok = (10.0..=1e7).contains(&self.ground.side_mm);
+        problems.require(ok, "ground.side_mm", "is not within 10..=10000000");
+        self.check_lights(problems);
+    }
+
+    fn check_lights(&self, problems: &mut Problems) {
+        let ok = self.lights.len() <= MAX_LIGHTS;
+        problems.require(ok, "lights", format!("at most {MAX_LIGHTS} lights"));
+        for (index, light) in self.lights.iter().enumerate() {
+            let mut check = |name: &str, distribution: &Distribution, low: f64, high: f64| {
+                let key = format!("lights[{index}].{name}");
+                check_range(problems, &key, distribution, low, high);
+            };
+            match light {
+                LightSpec::Directional {
+                    intensity,
+                    kelvin,
+                    elevation_deg,
+                    angular_diameter_deg,
+                    ..
+                } => {
+                    check("directional.intensity", intensity, 0.0, 1e3);
+                    check("directional.kelvin", kelvin, 1000.0, 40_000.0);
+                    check("directional.elevation_deg", elevation_deg, 5.0, 90.0);
+                    check(
+                        "directional.angular_diameter_deg",
+                        angular_diameter_deg,
+                        0.0,
+                        90.0,
+                    );
+                }
+                LightSpec::Point {
+                    intensity,
+                    kelvin,
+                    diameter_mm,
+                    ..
+                } => {
+                    check("point.intensity", intensity, 0.0, 1e6);
+                    check("point.kelvin", kelvin, 1000.0, 40_000.0);
+                    check("point.diameter_mm", diameter_mm, 0.0, 1e5);
+                }
+                LightSpec::Spot {
+                    intensity,
+                    kelvin,
+                    diameter_mm,
+                    cone_deg,
+                    ..
+                } => {
+                    check("spot.intensity", intensity, 0.0, 1e6);
+                    check("spot.kelvin", kelvin, 1000.0, 40_000.0);
+                    check("spot.diameter_mm", diameter_mm, 0.0, 1e5);
+                    check("spot.cone_deg", cone_deg, 1.0, 170.0);
+                }
+                LightSpec::Area {
+                    intensity,
+                    kelvin,
+                    size_mm,
+                    ..
+                } => {
+                    check("area.intensity", intensity, 0.0, 1e6);
+                    check("area.kelvin", kelvin, 1000.0, 40_000.0);
+                    for side in size_mm {
+                        check("area.size_mm", side, 0.1, 1e5);
+                    }
+                }
+            }
+        }
+        let (EnvironmentSpec::Uniform { level, kelvin } | EnvironmentSpec::Room { level, kelvin }) =
+            &self.environment;
+        check_range(problems, "environment.level", level, 0.0, 1e3);
+        check_range(problems, "environment.kelvin", kelvin, 1000.0, 40_000.0);
     }
 
     fn check_things(&self, problems: &mut Problems) {
@@ -180,8 +266,10 @@ impl SceneSpec {
                     &key,
                     "position_mm and jitter_mm must be finite, jitter_mm not negative",
                 );
-                let ok = (0.0..=1.0).contains(&part.roughness);
-                problems.require(ok, &key, "roughness must be within 0..=1");
+                let ok = [part.roughness, part.metallic]
+                    .iter()
+                    .all(|share| (0.0..=1.0).contains(share));
+                problems.require(ok, &key, "roughness and metallic must be within 0..=1");
             }
         }
         let weights: Vec<f64> = self.objects.iter().map(|f| f.weight).collect();
@@ -194,6 +282,7 @@ impl SceneSpec {
                 ("scale", &family.scale, 0.01, 100.0),
                 ("roughness", &family.roughness, 0.0, 1.0),
                 ("gloss", &family.gloss, 0.0, 1.0),
+                ("metallic", &family.metallic, 0.0, 1.0),
                 ("marbling", &family.marbling, 0.0, 1.0),
                 ("translucency", &family.translucency, 0.0, 1.0),
             ] {
@@ -266,6 +355,7 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
                 )
         }
         Shape::Sphere { diameter_mm } => positive(diameter_mm),
+        Shape::Ellipsoid { size_mm } => size_mm.iter().all(|side| positive(*side)),
         Shape::Capsule {
             length_mm,
             diameter_mm,
@@ -279,12 +369,86 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
                 && positive(height_mm)
                 && fits(rounding_mm, diameter_mm.min(height_mm))
         }
+        Shape::Cone {
+            bottom_diameter_mm,
+            top_diameter_mm,
+            height_mm,
+        } => {
+            let ends = [bottom_diameter_mm, top_diameter_mm];
+            positive(height_mm)
+                && ends.iter().all(|end| end.is_finite() && *end >= 0.0)
+                && ends.iter().any(|end| positive(*end))
+        }
+        Shape::Torus {
+            diameter_mm,
+            tube_mm,
+        } => positive(diameter_mm) && positive(tube_mm) && tube_mm <= diameter_mm / 2.0,
+        Shape::Disc {
+            diameter_mm,
+            rim_mm,
+            middle_mm,
+        } => [diameter_mm, rim_mm, middle_mm].into_iter().all(positive),
+        Shape::Lathe { ref profile_mm } => is_profile(profile_mm),
+        Shape::Extrusion {
+            ref outline_mm,
+            height_mm,
+        } => positive(height_mm) && is_outline(outline_mm),
+        Shape::Quad { size_mm } => size_mm.iter().all(|side| positive(*side)),
     };
-    problems.require(
-        ok,
-        &format!("{key}.shape"),
-        "sizes must be positive, roundings at most half the smallest side, pip_radius at most 0.25",
-    );
+    let rule = match shape {
+        Shape::Lathe { .. } => {
+            "profile_mm needs 3 to 256 pairs of radius and height, from radius 0 at the lower end to radius 0 at the upper, no radius negative, neighbours apart"
+        }
+        Shape::Extrusion { .. } => {
+            "outline_mm needs 3 to 256 corners of a polygon that does not cross itself, and height_mm must be positive"
+        }
+        Shape::Torus { .. } => "tube_mm must be positive and at most half of diameter_mm",
+        Shape::Cone { .. } => "height_mm and one diameter must be positive, the other not negative",
+        Shape::Disc { .. } => "sizes must be positive",
+        _ => {
+            "sizes must be positive, roundings at most half the smallest side, pip_radius at most 0.25"
+        }
+    };
+    problems.require(ok, &format!("{key}.shape"), rule);
+}
+
+/// Whether a profile encloses a solid when it is turned.
+fn is_profile(points: &[[f64; 2]]) -> bool {
+    let ends_on_axis = [points.first(), points.last()]
+        .iter()
+        .all(|end| end.is_some_and(|at| at[0] == 0.0));
+    (3..=MAX_POINTS).contains(&points.len())
+        && ends_on_axis
+        && points
+            .iter()
+            .all(|at| at[0] >= 0.0 && at[0].is_finite() && at[1].is_finite())
+        && points.windows(2).all(|pair| pair[0] != pair[1])
+        && points.iter().any(|at| at[0] > 0.0)
+}
+
+/// Whether corners make a polygon that has an area and does not cross itself.
+fn is_outline(corners: &[[f64; 2]]) -> bool {
+    let count = corners.len();
+    if !(3..=MAX_POINTS).contains(&count) || corners.iter().flatten().any(|x| !x.is_finite()) {
+        return false;
+    }
+    let points: Vec<glam::Vec2> = corners
+        .iter()
+        .map(|[x, y]| glam::Vec2::new(*x as f32, *y as f32))
+        .collect();
+    let side = |index: usize| (points[index], points[(index + 1) % count]);
+    let crosses = |a: usize, b: usize| {
+        let ((p, q), (r, s)) = (side(a), side(b));
+        let turn =
+            |from: glam::Vec2, to: glam::Vec2, at: glam::Vec2| (to - from).perp_dot(at - from);
+        turn(p, q, r) * turn(p, q, s) <= 0.0 && turn(r, s, p) * turn(r, s, q) <= 0.0
+    };
+    let are_neighbours = |a: usize, b: usize| a.abs_diff(b) <= 1 || a.abs_diff(b) == count - 1;
+    let pairs = (0..count).flat_map(|a| (0..a).map(move |b| (a, b)));
+    signed_area(&points).abs() > 0.0
+        && pairs
+            .filter(|(a, b)| !are_neighbours(*a, *b))
+            .all(|(a, b)| !crosses(a, b))
 }
 
 #[cfg(test)]

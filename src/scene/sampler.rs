@@ -3,11 +3,11 @@
 use glam::{Mat3, Mat4, Vec2, Vec3};
 use rand::RngExt;
 
-use super::asset::body_of;
-use super::instance::{Camera, Light, Object, SceneInstance, Sensor, Surface};
+use super::instance::{Camera, Ground, Material, Object, Pattern, SceneInstance, Sensor};
+use super::light;
 use super::placement::{Footprint, find_room};
 use super::plan::ScenePlan;
-use super::spec::{Class, Dressing, Family, Paint};
+use super::spec::{Class, Dressing, Family, Paint, Shape};
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
 
@@ -36,30 +36,13 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         up: turn * Vec3::Y,
         vertical_fov_deg: fov,
     };
-    let (elevation, azimuth) = (
-        draw(&spec.light.elevation_deg)
-            .clamp(5.0, 90.0)
-            .to_radians(),
-        draw(&spec.light.azimuth_deg).to_radians(),
-    );
-    let light = Light {
-        direction: Vec3::new(
-            elevation.cos() * azimuth.cos(),
-            elevation.cos() * azimuth.sin(),
-            elevation.sin(),
-        ),
-        intensity: draw(&spec.light.intensity).max(0.0),
-        kelvin: draw(&spec.light.kelvin).clamp(1000.0, 40_000.0),
-        softness_m: draw(&spec.light.softness_mm).max(0.0) / 1000.0,
-        ambient: draw(&spec.light.ambient).max(0.0),
-    };
     let exposure_ev = draw(&spec.exposure_ev).clamp(-20.0, 20.0);
     let (noise, blur_px, vignetting) = (
         draw(&spec.sensor.noise).clamp(0.0, 1.0),
         draw(&spec.sensor.blur_px).clamp(0.0, 10.0),
         draw(&spec.sensor.vignetting).clamp(0.0, 1.0),
     );
-    let (texture_strength, texture_scale, ground_roughness) = (
+    let (texture_strength, texture_scale_m, ground_roughness) = (
         draw(&spec.ground.texture_strength).clamp(0.0, 1.0),
         draw(&spec.ground.texture_scale_mm).max(0.01) / 1000.0,
         draw(&spec.ground.roughness).clamp(0.0, 1.0),
@@ -70,7 +53,8 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         width_px: spec.image.width_px,
         height_px: spec.image.height_px,
         camera,
-        light,
+        lights: light::sample_lights(&spec.lights, &key),
+        environment: light::sample_environment(&spec.environment, &key),
         exposure_ev,
         sensor: Sensor {
             noise,
@@ -78,10 +62,13 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
             vignetting,
             noise_seed: view.random(),
         },
-        ground_linear_rgb: ground.body.linear_rgb(),
-        ground_texture_strength: texture_strength,
-        ground_texture_scale_m: texture_scale,
-        ground_roughness,
+        ground: Ground {
+            half_side_m: metres(spec.ground.side_mm) / 2.0,
+            linear_rgb: ground.body.linear_rgb(),
+            texture_strength,
+            texture_scale_m,
+            roughness: ground_roughness,
+        },
         objects,
         not_placed,
     }
@@ -109,7 +96,7 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
     let mut taken: Vec<Footprint> = Vec::new();
     if !spec.dressing.is_empty() {
         let chosen = pick(&spec.dressing, |dressing| dressing.weight, &mut layout);
-        dress(chosen, &mut objects, &mut taken, &mut layout);
+        dress(plan, chosen, &mut objects, &mut taken, &mut layout);
     }
     let count = spec
         .placement
@@ -160,46 +147,60 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
     (objects, not_placed)
 }
 
+fn metres(mm: f64) -> f32 {
+    (mm / 1000.0) as f32
+}
+
+/// An object of a shape around the origin, with no pose and no class yet.
+fn object_of(plan: &ScenePlan, shape: &Shape, scale: f32, material: Material) -> Object {
+    let number = plan.assets().mesh_of(shape);
+    let number = number.expect("a plan has the meshes of all its shapes");
+    let mesh = &plan.assets().meshes[number];
+    Object {
+        family: String::new(),
+        category_id: None,
+        mesh: number,
+        world_from_local: Mat4::from_scale(Vec3::splat(scale))
+            * Mat4::from_translation(-mesh.centre_m),
+        half_extents_m: mesh.half_extents_m * scale,
+        material,
+        label_margin: 0.0,
+    }
+}
+
 fn dress(
+    plan: &ScenePlan,
     chosen: &Dressing,
     objects: &mut Vec<Object>,
     taken: &mut Vec<Footprint>,
     generator: &mut Generator,
 ) {
     for part in &chosen.parts {
-        let body = body_of(&part.shape, 1.0);
+        let material = Material {
+            linear_rgb: part.colour.linear_rgb(),
+            pattern: Pattern::Plain,
+            roughness: part.roughness as f32,
+            metallic: part.metallic as f32,
+            gloss: 0.0,
+            translucency: 0.0,
+        };
+        let mut object = object_of(plan, &part.shape, 1.0, material);
         let mut jitter = || {
             let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
             unit.sample(generator) * part.jitter_mm
         };
         let [x, y, z] = part.position_mm;
-        let centre = Vec2::new((x + jitter()) as f32, (y + jitter()) as f32) / 1000.0;
+        let centre = Vec2::new(metres(x + jitter()), metres(y + jitter()));
         taken.push(Footprint {
             centre,
-            half: body.half_extents.truncate(),
+            half: object.half_extents_m.truncate(),
             yaw: 0.0,
         });
-        let colour = part.colour.linear_rgb();
-        objects.push(Object {
-            family: "dressing".to_owned(),
-            category_id: None,
-            template: body.template,
-            surface: body.surface,
-            world_from_local: Mat4::from_translation(
-                centre.extend(z as f32 / 1000.0 + body.half_extents.z),
-            ),
-            half_extents_m: body.half_extents,
-            rounding_m: body.rounding,
-            body_linear_rgb: colour,
-            second_linear_rgb: colour,
-            pips_linear_rgb: colour,
-            pip_radius: body.pip_radius,
-            roughness: part.roughness as f32,
-            gloss: 0.0,
-            marbling: 0.0,
-            translucency: 0.0,
-            label_margin: 0.0,
-        });
+        let height = metres(z) + object.half_extents_m.z;
+        object.family = "dressing".to_owned();
+        object.world_from_local =
+            Mat4::from_translation(centre.extend(height)) * object.world_from_local;
+        objects.push(object);
     }
 }
 
@@ -235,35 +236,47 @@ fn draw_object(
         fraction(&family.marbling),
         fraction(&family.translucency),
     );
-    let body = body_of(&family.shape, scale);
+    let metallic = fraction(&family.metallic);
     let pips = generator.random_range(1..=6_usize);
     let category_id = match &family.class {
         Class::UpperFace => plan.category_id(ScenePlan::face_name(pips)),
         Class::Fixed(name) => plan.category_id(name),
         Class::Unlabelled => None,
     };
-    let world_from_local = match body.surface {
-        Surface::Die => Mat4::from_mat3(face_up(pips)),
-        Surface::Plain => Mat4::IDENTITY,
+    let second = paint.second.unwrap_or(paint.body).linear_rgb();
+    let (pattern, turn) = match family.shape {
+        Shape::Die { pip_radius, .. } => (
+            Pattern::Pips {
+                radius: pip_radius as f32,
+                linear_rgb: paint.pips.map_or([0.9; 3], |colour| colour.linear_rgb()),
+                marbling,
+                marble_linear_rgb: second,
+            },
+            Mat4::from_mat3(face_up(pips)),
+        ),
+        _ if marbling > 0.0 => (
+            Pattern::Marble {
+                share: marbling,
+                linear_rgb: second,
+            },
+            Mat4::IDENTITY,
+        ),
+        _ => (Pattern::Plain, Mat4::IDENTITY),
     };
-    let pip_colour = paint.pips.map_or([0.9; 3], |colour| colour.linear_rgb());
+    let material = Material {
+        linear_rgb: paint.body.linear_rgb(),
+        pattern,
+        roughness,
+        metallic,
+        gloss,
+        translucency,
+    };
+    let mut object = object_of(plan, &family.shape, scale, material);
+    object.world_from_local = turn * object.world_from_local;
     Object {
         family: family.name.clone(),
         category_id,
-        template: body.template,
-        surface: body.surface,
-        world_from_local,
-        half_extents_m: body.half_extents,
-        rounding_m: body.rounding,
-        body_linear_rgb: paint.body.linear_rgb(),
-        second_linear_rgb: paint.second.unwrap_or(paint.body).linear_rgb(),
-        pips_linear_rgb: pip_colour,
-        pip_radius: body.pip_radius,
-        roughness,
-        gloss,
-        marbling,
-        translucency,
-        label_margin: 0.0,
+        ..object
     }
 }
 

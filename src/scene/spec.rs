@@ -10,7 +10,8 @@ use crate::spec::Distribution;
 pub struct SceneSpec {
     pub image: ImageSpec,
     pub camera: CameraSpec,
-    pub light: LightSpec,
+    pub lights: Vec<LightSpec>,
+    pub environment: EnvironmentSpec,
     /// Exposure relative to the scene's own brightness, in stops.
     pub exposure_ev: Distribution,
     pub sensor: SensorSpec,
@@ -32,6 +33,14 @@ pub struct ImageSpec {
     pub height_px: u32,
     #[serde(default)]
     pub format: ImageFormat,
+    /// Samples a pixel along each axis where surfaces meet: 1 leaves edges jagged, 2 smooths
+    /// them. Ground truth always has one value a pixel.
+    #[serde(default = "two")]
+    pub supersampling: u32,
+}
+
+fn two() -> u32 {
+    2
 }
 
 /// How images are encoded.
@@ -67,18 +76,70 @@ pub struct CameraSpec {
     pub offset_mm: Distribution,
 }
 
-/// A key light and the light from everywhere else.
+/// A light. Intensities are radiances of a white diffuse surface that faces the light, of
+/// full scale at an exposure of 0 EV: at any distance from a directional light, at one metre
+/// from the others. Each casts shadows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LightSpec {
-    pub intensity: Distribution,
-    /// Correlated colour temperature in kelvin; 6,600 is white.
-    pub kelvin: Distribution,
-    pub elevation_deg: Distribution,
-    pub azimuth_deg: Distribution,
-    /// Half-width of the blur of shadow edges on the ground.
-    pub softness_mm: Distribution,
-    pub ambient: Distribution,
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum LightSpec {
+    /// Infinitely far, such as the sun.
+    Directional {
+        intensity: Distribution,
+        /// Correlated colour temperature in kelvin; 6,600 is white.
+        kelvin: Distribution,
+        /// Above the horizon.
+        elevation_deg: Distribution,
+        /// From the x axis towards the y axis.
+        azimuth_deg: Distribution,
+        /// How wide the light is, which softens shadows; the sun's is 0.53.
+        #[serde(default = "none")]
+        angular_diameter_deg: Distribution,
+    },
+    /// A glowing ball.
+    Point {
+        intensity: Distribution,
+        kelvin: Distribution,
+        position_mm: [Distribution; 3],
+        diameter_mm: Distribution,
+    },
+    /// A ball that shines within a cone.
+    Spot {
+        intensity: Distribution,
+        kelvin: Distribution,
+        position_mm: [Distribution; 3],
+        /// Where the cone's axis points.
+        target_mm: [Distribution; 3],
+        diameter_mm: Distribution,
+        /// Full angle of the cone, whose outer fifth fades out.
+        cone_deg: Distribution,
+    },
+    /// A rectangle that shines from its front.
+    Area {
+        intensity: Distribution,
+        kelvin: Distribution,
+        /// Its centre.
+        position_mm: [Distribution; 3],
+        /// Where its front faces.
+        target_mm: [Distribution; 3],
+        /// Width, which is level, and height.
+        size_mm: [Distribution; 2],
+    },
+}
+
+/// The light from everywhere else. Levels are radiances, 1 being full scale at 0 EV.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum EnvironmentSpec {
+    /// The same from all sides, as in a light tent.
+    Uniform {
+        level: Distribution,
+        kelvin: Distribution,
+    },
+    /// A room that grows darker towards the floor; `level` is its ceiling's.
+    Room {
+        level: Distribution,
+        kelvin: Distribution,
+    },
 }
 
 /// What lens and sensor add.
@@ -96,10 +157,17 @@ pub struct SensorSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroundSpec {
+    /// Side of the square that it covers around the origin.
+    #[serde(default = "six_metres")]
+    pub side_mm: f64,
     pub paints: Vec<Paint>,
     pub texture_strength: Distribution,
     pub texture_scale_mm: Distribution,
     pub roughness: Distribution,
+}
+
+fn six_metres() -> f64 {
+    6000.0
 }
 
 /// A set of unlabelled things.
@@ -124,6 +192,8 @@ pub struct Part {
     pub colour: Colour,
     #[serde(default = "matt")]
     pub roughness: f64,
+    #[serde(default)]
+    pub metallic: f64,
 }
 
 fn matt() -> f64 {
@@ -160,8 +230,11 @@ pub struct Family {
     pub scale: Distribution,
     pub paints: Vec<Paint>,
     pub roughness: Distribution,
-    /// Strength of the clear coat's reflection, in 0..=1.
+    /// Strength of the reflection of what is no metal: 1 is that of glass or plastic.
     pub gloss: Distribution,
+    /// 1 for bare metal, whose reflection has the body's colour.
+    #[serde(default = "none")]
+    pub metallic: Distribution,
     /// How much of the second colour streaks through, in 0..=1.
     #[serde(default = "none")]
     pub marbling: Distribution,
@@ -197,20 +270,22 @@ pub enum Class {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Shape {
-    /// A cube with pips.
+    /// A cube with pips; `rounding` and `pip_radius` are shares of half its size.
     Die {
         size_mm: f64,
-        /// Radius of edges over half the size.
         rounding: f64,
-        /// Radius of pips over half the size.
         pip_radius: f64,
     },
     Box {
         size_mm: [f64; 3],
+        #[serde(default)]
         rounding_mm: f64,
     },
     Sphere {
         diameter_mm: f64,
+    },
+    Ellipsoid {
+        size_mm: [f64; 3],
     },
     /// Lies on its side.
     Capsule {
@@ -221,7 +296,44 @@ pub enum Shape {
     Cylinder {
         diameter_mm: f64,
         height_mm: f64,
+        #[serde(default)]
         rounding_mm: f64,
+    },
+    /// Stands upright.
+    Cone {
+        bottom_diameter_mm: f64,
+        #[serde(default)]
+        top_diameter_mm: f64,
+        height_mm: f64,
+    },
+    /// Lies flat.
+    Torus {
+        /// From side to side.
+        diameter_mm: f64,
+        /// Thickness of the ring.
+        tube_mm: f64,
+    },
+    /// Lies flat, with hollow faces, such as a red blood cell.
+    Disc {
+        diameter_mm: f64,
+        /// Thickness where it is thickest.
+        rim_mm: f64,
+        /// Thickness on its axis.
+        middle_mm: f64,
+    },
+    /// A profile turned around the upright axis: pairs of radius and height, from the lower
+    /// end on the axis to the upper.
+    Lathe {
+        profile_mm: Vec<[f64; 2]>,
+    },
+    /// An outline in the plane of the ground, pulled up.
+    Extrusion {
+        outline_mm: Vec<[f64; 2]>,
+        height_mm: f64,
+    },
+    /// A card without thickness that lies flat.
+    Quad {
+        size_mm: [f64; 2],
     },
 }
 

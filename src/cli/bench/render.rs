@@ -1,6 +1,8 @@
 //! `admix bench render`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Args;
@@ -8,6 +10,7 @@ use clap::Args;
 use crate::generate::scene_key;
 use crate::render::{GpuContext, Renderer};
 use crate::scene::{self, ScenePlan};
+use crate::spec::Override;
 
 /// Arguments of `admix bench render`.
 #[derive(Debug, Args)]
@@ -20,20 +23,60 @@ pub struct RenderArgs {
     /// Seed of everything that is drawn at random.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Images that are drawn at a time, as in `generate` [default: all cores].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Override a value of the scene file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<Override>,
 }
 
 pub(super) fn run(args: RenderArgs) -> anyhow::Result<super::Rate> {
-    let plan = ScenePlan::load(&args.scene, &[])?;
+    let plan = ScenePlan::load(&args.scene, &args.overrides)?;
     let context = GpuContext::new()?;
     let image = &plan.spec().image;
-    let mut renderer = Renderer::new(&context, image.width_px, image.height_px);
     let key = scene_key(&plan, args.seed);
-    // The first image compiles the shaders.
-    renderer.render(&scene::sample(&plan, &key, 0))?;
-    let began = Instant::now();
-    for index in 0..args.count {
-        renderer.render(&scene::sample(&plan, &key, index))?;
+    let jobs = args
+        .jobs
+        .map_or_else(rayon::current_num_threads, NonZeroUsize::get);
+    let mut renderers: Vec<Renderer> = (0..jobs)
+        .map(|_| {
+            Renderer::new(
+                &context,
+                plan.assets(),
+                image.width_px,
+                image.height_px,
+                image.supersampling,
+            )
+        })
+        .collect();
+    // The first images compile the shaders.
+    for renderer in &mut renderers {
+        renderer.render(&scene::sample(&plan, &key, 0))?;
     }
+    let next = AtomicU64::new(0);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = renderers
+            .iter_mut()
+            .map(|renderer| {
+                scope.spawn(|| -> anyhow::Result<()> {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= args.count {
+                            return Ok(());
+                        }
+                        renderer.render(&scene::sample(&plan, &key, index))?;
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
     let wall_s = began.elapsed().as_secs_f64();
     Ok(super::Rate {
         name: format!(

@@ -1,6 +1,14 @@
-//! Visible boxes from the identifiers at each pixel.
+//! What both renderers give for a scene: its picture, and the labels of its pixels.
 
 use crate::annotation::BoundingBox;
+
+/// What one scene looks like.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// 8-bit sRGB.
+    pub rgb: image::RgbImage,
+    pub truth: GroundTruth,
+}
 
 /// Labels of one frame, at one sample a pixel, row by row from the top left.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,7 +18,7 @@ pub struct GroundTruth {
     pub ids: Vec<u32>,
     /// Distance from the camera's plane in metres; 0 beyond the edge of the ground.
     pub depth_m: Vec<f32>,
-    /// Pixels that each object would cover inside the image if nothing hid it.
+    /// Pixels whose centres each object would cover inside the image if nothing hid it.
     pub amodal_px: Vec<u32>,
 }
 

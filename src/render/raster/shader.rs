@@ -1,18 +1,22 @@
-//! The WGSL sources: one file a pass, each behind the shared include.
+//! The WGSL sources: one file a pass, each behind what it includes.
 
 macro_rules! pass {
-    ($name:literal) => {
-        concat!(
-            include_str!("../../shaders/include/scene.wgsl"),
-            include_str!(concat!("../../shaders/", $name, ".wgsl"))
-        )
+    ($($part:literal),+) => {
+        concat!($(include_str!(concat!("../../../shaders/", $part, ".wgsl"))),+)
     };
 }
 
-pub(super) const SHADOW: &str = pass!("shadow");
-pub(super) const FORWARD: &str = pass!("forward");
-pub(super) const GROUND_TRUTH: &str = pass!("ground_truth");
-pub(super) const POST: &str = pass!("post");
+pub(super) const GEOMETRY: &str = pass!("include/scene", "include/octahedral", "geometry");
+pub(super) const SHADOW: &str = pass!("include/scene", "shadow");
+pub(super) const SHADE: &str = pass!(
+    "include/scene",
+    "include/octahedral",
+    "include/class",
+    "include/pattern",
+    "shade"
+);
+pub(super) const CLASSIFY: &str = pass!("include/scene", "include/class", "classify");
+pub(super) const POST: &str = pass!("include/scene", "post");
 
 #[cfg(test)]
 mod tests {
@@ -21,9 +25,10 @@ mod tests {
     #[test]
     fn every_pass_is_valid() {
         for (name, source) in [
+            ("geometry", GEOMETRY),
             ("shadow", SHADOW),
-            ("forward", FORWARD),
-            ("ground_truth", GROUND_TRUTH),
+            ("classify", CLASSIFY),
+            ("shade", SHADE),
             ("post", POST),
         ] {
             let module = naga::front::wgsl::parse_str(source)
@@ -39,6 +44,6 @@ mod tests {
         let wgsl = files
             .filter(|f| f.as_ref().unwrap().path().is_file())
             .count();
-        assert_eq!(wgsl, 4, "a new pass is validated here too");
+        assert_eq!(wgsl, 5, "a new pass is validated here too");
     }
 }

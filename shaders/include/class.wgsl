@@ -1,0 +1,26 @@
+// Classes of pixels, each with a pipeline that shades it.
+const SKY = 0u;
+const GROUND = 1u;
+const PLAIN = 2u;
+const PATTERNED = 3u;
+// Where the samples of a pixel show different surfaces.
+const EDGE = 4u;
+
+// Whether a pixel has two samples along each axis, not one.
+override SMOOTH: bool = true;
+
+// Exact in floating point.
+fn class_depth(kind: u32) -> f32 {
+    return f32(kind + 1u) * 0.125;
+}
+
+// A triangle over the whole image.
+fn whole_image(index: u32, depth: f32) -> vec4<f32> {
+    let corner = vec2(f32((index << 1u) & 2u), f32(index & 2u));
+    return vec4(corner * 2.0 - 1.0, depth, 1.0);
+}
+
+// Clip space keeps the near distance over the distance along the line of sight.
+fn distance_of(stored: f32) -> f32 {
+    return scene.camera_position.w / max(stored, 1e-9);
+}

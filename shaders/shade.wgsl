@@ -1,0 +1,277 @@
+// Linear radiance of the pixels of one class, from the samples of the geometry pass.
+//
+// A software adapter runs all of a shader for every pixel that it does not leave out whole, so
+// that each class of pixels has a pipeline of its own; the depth test leaves out the others.
+@group(1) @binding(0) var samples: texture_2d<u32>;
+@group(1) @binding(1) var sample_depths: texture_depth_2d;
+@group(1) @binding(2) var shadow_maps: texture_depth_2d_array;
+@group(1) @binding(3) var shadow_sampler: sampler_comparison;
+@group(1) @binding(4) var environment_map: texture_2d<f32>;
+@group(1) @binding(5) var environment_sampler: sampler;
+// For each tile the place and the number of its occluders, and then their numbers.
+@group(1) @binding(6) var<storage, read> tiles: array<u32>;
+@group(1) @binding(7) var depth_sampler: sampler;
+
+const TILE_PX = 32;
+const SHADOW_SIDE_PX = 1024.0;
+const PI = 3.14159265;
+const GOLDEN_ANGLE = 2.39996;
+
+// The class of the pixels that are shaded.
+override CLASS: u32 = EDGE;
+
+@vertex
+fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
+    return whole_image(index, class_depth(CLASS));
+}
+
+// Radiance from a direction over the lobe of a mirror of this roughness. Texels lie on the
+// edges of the octahedron's square, so that its seams are smooth.
+fn environment(direction: vec3<f32>, roughness: f32) -> vec3<f32> {
+    let at = to_square(direction) * 0.5 + 0.5;
+    let level = roughness * f32(scene.counts.z - 1u);
+    let finer = floor(level);
+    var colour = vec3(0.0);
+    for (var step = 0; step < 2; step++) {
+        let side = exp2(6.0 - finer - f32(step));
+        let uv = (at * (side - 1.0) + 0.5) / side;
+        let weight = select(1.0 - fract(level), fract(level), step == 1);
+        colour += weight * textureSampleLevel(environment_map, environment_sampler, uv, finer + f32(step)).rgb;
+    }
+    return colour;
+}
+
+// Radiance of a white diffuse surface in the environment (Ramamoorthi and Hanrahan 2001).
+fn ambient(n: vec3<f32>) -> vec3<f32> {
+    let sum = scene.irradiance[0] + scene.irradiance[1] * n.y + scene.irradiance[2] * n.z
+        + scene.irradiance[3] * n.x + scene.irradiance[4] * (n.x * n.y) + scene.irradiance[5] * (n.y * n.z)
+        + scene.irradiance[6] * (3.0 * n.z * n.z - 1.0) + scene.irradiance[7] * (n.x * n.z)
+        + scene.irradiance[8] * (n.x * n.x - n.y * n.y);
+    return max(sum.rgb, vec3(0.0));
+}
+
+// How much of the surroundings other objects leave, each taken as a ball.
+fn openness(world: vec3<f32>, normal: vec3<f32>, own: u32, pixel: vec2<i32>) -> f32 {
+    let tile = 2u * (u32(pixel.y / TILE_PX) * scene.counts.y + u32(pixel.x / TILE_PX));
+    let first = tiles[tile];
+    let count = tiles[tile + 1u];
+    var open = 1.0;
+    for (var index = 0u; index < count; index++) {
+        let number = tiles[first + index];
+        let ball = objects[number].occluder;
+        let to = ball.xyz - world;
+        let squared = dot(to, to);
+        let share = ball.w * ball.w / squared;
+        let facing = max(dot(normal, to) * inverseSqrt(squared), 0.0);
+        // Falls to nothing at 3.5 radii, where the lists of the tiles end.
+        let hidden = 0.65 * facing * max(min(share, 1.0) - 0.0816, 0.0) * 1.089;
+        open *= 1.0 - select(hidden, 0.0, number == own);
+    }
+    return open;
+}
+
+// Points that are even over a disc of radius 1 (Vogel 1979).
+fn disc(tap: i32, taps: i32) -> vec2<f32> {
+    let angle = f32(tap) * GOLDEN_ANGLE;
+    return sqrt((f32(tap) + 0.5) / f32(taps)) * vec2(cos(angle), sin(angle));
+}
+
+fn light_distance(light: Light, depth: f32) -> f32 {
+    return select(light.shadow.y / (depth - light.shadow.x), depth * light.shadow.x, light.place.w == 0.0);
+}
+
+// The share of a light that arrives. Shadows are as soft as the light is wide and their
+// caster far (Fernando 2005).
+fn lit(number: u32, world: vec3<f32>, normal: vec3<f32>) -> f32 {
+    let light = scene.lights[number];
+    let is_far = light.place.w == 0.0;
+    let texel = light.shadow.w * select(distance(light.place.xyz, world), 1.0, is_far);
+    let clip = light.light_from_world * vec4(world + normal * (1.5 * texel), 1.0);
+    let at = clip.xyz / clip.w;
+    let uv = at.xy * vec2(0.5, -0.5) + 0.5;
+    let inside = clip.w > 0.0 && all(uv > vec2(0.0)) && all(uv < vec2(1.0)) && at.z > 0.0 && at.z < 1.0;
+    let receiver = light_distance(light, at.z);
+    // Half the width of what a caster at the light's near plane would blur.
+    let near = light_distance(light, 0.0);
+    let wide = light.colour.w * light.shadow.z;
+    let search = select(wide * (receiver - near) / (near * receiver), wide * receiver, is_far);
+    let reach = clamp(search, 1.0 / SHADOW_SIDE_PX, 0.05);
+    let bias = select(0.0005, 0.001, is_far);
+    let depth = at.z - bias;
+    // A sharp light has no taps here.
+    var blockers = 0.0;
+    var sum = 0.0;
+    let search_taps = select(0, i32(light.cone.z), inside);
+    for (var tap = 0; tap < search_taps; tap++) {
+        let depths = textureGather(shadow_maps, depth_sampler, uv + reach * disc(tap, search_taps), number);
+        let blocks = select(vec4(0.0), vec4(1.0), depths < vec4(depth));
+        blockers += dot(blocks, vec4(1.0));
+        sum += dot(blocks, select(light.shadow.y / (depths - light.shadow.x), depths * light.shadow.x, vec4(is_far)));
+    }
+    let is_sharp = light.cone.z == 0.0;
+    let blocker = sum / max(blockers, 1.0);
+    let gap = select(max(receiver - blocker, 0.0), 0.0, is_sharp);
+    let blur = select(wide * gap / max(blocker * receiver, 1e-6), wide * gap, is_far);
+    let width = clamp(blur, 0.8 / SHADOW_SIDE_PX, 0.05);
+    let may_hide = inside && (is_sharp || blockers > 0.0);
+    let taps = select(0, i32(light.cone.w), may_hide);
+    var open = 0.0;
+    for (var tap = 0; tap < taps; tap++) {
+        let tap_at = uv + width * disc(tap, taps);
+        // Between four texels, weighted by nearness.
+        let near_texels = textureGatherCompare(shadow_maps, shadow_sampler, tap_at, number, depth);
+        let share = fract(tap_at * SHADOW_SIDE_PX - 0.5);
+        let rows = mix(near_texels.wx, near_texels.zy, share.x);
+        open += mix(rows.x, rows.y, share.y);
+    }
+    return select(1.0, open / light.cone.w, may_hide);
+}
+
+// The specular albedo of a rough dielectric or metal for even light: scale and offset of
+// its reflectance at normal incidence (Karis 2013, "Physically based shading on mobile").
+fn specular_albedo(f0: vec3<f32>, roughness: f32, nv: f32) -> vec3<f32> {
+    let r = roughness * vec4(-1.0, -0.0275, -0.572, 0.022) + vec4(1.0, 0.0425, 1.04, -0.04);
+    let a = min(r.x * r.x, exp2(-9.28 * nv)) * r.x + r.y;
+    let scale = vec2(-1.04, 1.04) * a + r.zw;
+    return clamp(f0 * scale.x + scale.y * min(f0 * 25.0, vec3(1.0)), vec3(0.0), vec3(1.0));
+}
+
+// GGX with Smith's height-correlated visibility (Walter et al. 2007; Heitz 2014) times
+// Schlick's Fresnel and the cosine, for a light of this width (Karis 2013).
+fn specular(f0: vec3<f32>, normal: vec3<f32>, view: vec3<f32>, light: vec3<f32>, roughness: f32, wide: f32) -> vec3<f32> {
+    let h = normalize(view + light);
+    let alpha = max(roughness * roughness, 0.002);
+    let a2 = alpha * alpha;
+    let wider = min(alpha + wide * 0.5, 1.0);
+    let w2 = wider * wider;
+    let nh = max(dot(normal, h), 0.0);
+    let nv = max(dot(normal, view), 1e-3);
+    let nl = max(dot(normal, light), 0.0);
+    let d = nh * nh * (w2 - 1.0) + 1.0;
+    let distribution = w2 / (PI * d * d);
+    let visibility = 0.5 / (nl * sqrt(nv * nv * (1.0 - a2) + a2) + nv * sqrt(nl * nl * (1.0 - a2) + a2) + 1e-6);
+    let m = 1.0 - max(dot(view, h), 0.0);
+    let m2 = m * m;
+    let fresnel = f0 + (min(f0 * 25.0, vec3(1.0)) - f0) * (m2 * m2 * m);
+    return distribution * visibility * nl * fresnel;
+}
+
+struct Surface {
+    albedo: vec3<f32>,
+    normal: vec3<f32>,
+    roughness: f32,
+    gloss: f32,
+    metallic: f32,
+}
+
+fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -> vec3<f32> {
+    let view = normalize(scene.camera_position.xyz - world);
+    let normal = surface.normal;
+    let nv = max(dot(normal, view), 1e-3);
+    let f0 = mix(vec3(0.04 * surface.gloss), surface.albedo, surface.metallic);
+    let mirrored = specular_albedo(f0, surface.roughness, nv);
+    let diffuse = surface.albedo * (1.0 - surface.metallic) * (1.0 - mirrored);
+    let open = openness(world, normal, own, pixel);
+    let reflected = environment(reflect(-view, normal), surface.roughness);
+    var colour = open * (diffuse * ambient(normal) + mirrored * reflected);
+    for (var number = 0u; number < scene.counts.x; number++) {
+        let light = scene.lights[number];
+        let is_near = light.place.w == 1.0;
+        let between = light.place.xyz - select(vec3(0.0), world, is_near);
+        let squared = max(dot(between, between), 1e-12);
+        let towards = between * inverseSqrt(squared);
+        let along = -dot(towards, light.axis.xyz);
+        let spot = smoothstep(light.cone.x, light.cone.y, along);
+        let shape = select(select(1.0, spot, light.axis.w == 1.0), max(along, 0.0), light.axis.w == 2.0);
+        let wide = light.colour.w * select(1.0, inverseSqrt(squared), is_near);
+        let arriving = light.colour.rgb * shape * select(1.0, 1.0 / squared, is_near);
+        let cosine = max(dot(normal, towards), 0.0);
+        let open_light = lit(number, world, normal);
+        // Intensities are radiances of a white surface, irradiance over pi.
+        let shine = PI * specular(f0, normal, view, towards, surface.roughness, wide);
+        colour += open_light * arriving * (diffuse * cosine + shine);
+    }
+    return colour;
+}
+
+fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
+    let object = &objects[number];
+    let material = (*object).material;
+    var surface = Surface((*object).body.rgb, geometric, material.x, material.y, material.w);
+    if CLASS == GROUND || CLASS == EDGE {
+        let at = vec3(world.xy * scene.ground_texture.y, scene.ground_texture.z);
+        let creases = noise(at * vec3(1.0, 0.35, 1.0)) - 0.5;
+        let weave = noise(at * 9.0) - 0.5;
+        let strength = select(scene.ground_texture.x, 0.0, number > 0u);
+        surface.albedo *= 1.0 + strength * (creases + 0.35 * weave);
+    }
+    if CLASS == GROUND {
+        return surface;
+    }
+    let half = (*object).half_extents;
+    // Light that crosses the body is tinted by it and leaves mostly near the ground.
+    let low = 1.0 - clamp(world.z / (2.0 * half.z * half.w), 0.0, 1.0);
+    let through = material.z * (0.35 + 0.65 * low);
+    if CLASS == PATTERNED || CLASS == EDGE {
+        let local = ((*object).local_from_world * vec4(world, 1.0)).xyz;
+        let marbling = (*object).body.w;
+        let second = (*object).second;
+        let pips = (*object).pips;
+        let at = local * half.w;
+        let streaks = noise(at * 260.0 + f32(number) * 17.0) * 0.65 + noise(at * 700.0) * 0.35;
+        surface.albedo = mix(surface.albedo, second.rgb, smoothstep(0.42, 0.6, streaks) * marbling);
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * objects[0].body.rgb, through * 0.6);
+        let found = pip(local / half.x, second.w);
+        let is_pip = select(0.0, found.coverage, pips.w == 2.0);
+        surface.albedo = mix(surface.albedo, pips.rgb, is_pip);
+        let tilt = vec4(found.tilt, 0.0) * (*object).local_from_world;
+        surface.normal = select(geometric, normalize(geometric + tilt.xyz / half.w), pips.w == 2.0);
+        surface.gloss *= 1.0 - 0.5 * is_pip;
+    } else {
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * objects[0].body.rgb, through * 0.6);
+    }
+    return surface;
+}
+
+// The direction through a point of the image, 1 along the line of sight.
+fn ray(at: vec2<f32>) -> vec3<f32> {
+    let centred = at / vec2<f32>(scene.image.xy) * 2.0 - 1.0;
+    return scene.camera_forward.xyz + scene.camera_right.xyz * centred.x - scene.camera_up.xyz * centred.y;
+}
+
+fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> vec3<f32> {
+    let direction = ray(place);
+    if CLASS == SKY || (CLASS == EDGE && found.x == 0u) {
+        return environment(normalize(direction), 0.0);
+    }
+    let world = scene.camera_position.xyz + direction * distance_of(stored);
+    let number = found.x - 1u;
+    let surface = surface_of(number, world, from_square(unpack2x16snorm(found.y)));
+    return radiance_of(surface, world, number, pixel);
+}
+
+@fragment
+fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
+    let pixel = vec2<i32>(position.xy);
+    let across = i32(scene.image.w);
+    let first = pixel * across;
+    if CLASS != EDGE {
+        // All samples show one surface, whose depth is even enough for their mean.
+        var stored = textureLoad(sample_depths, first, 0);
+        if SMOOTH {
+            stored += textureLoad(sample_depths, first + vec2(1, 0), 0);
+            stored += textureLoad(sample_depths, first + vec2(0, 1), 0);
+            stored += textureLoad(sample_depths, first + vec2(1, 1), 0);
+            stored *= 0.25;
+        }
+        let found = textureLoad(samples, first, 0).xy;
+        return vec4(shade(position.xy, stored, found, pixel), 1.0);
+    }
+    var colour = vec3(0.0);
+    for (var k = 0; k < 4; k++) {
+        let at = first + vec2(k & 1, k >> 1u);
+        let place = (vec2<f32>(at) + 0.5) * 0.5;
+        colour += shade(place, textureLoad(sample_depths, at, 0), textureLoad(samples, at, 0).xy, pixel);
+    }
+    return vec4(colour * 0.25, 1.0);
+}

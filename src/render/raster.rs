@@ -1,0 +1,16 @@
+//! Rasterises with wgpu. Where the camera's rays meet surfaces is drawn first, and each
+//! pixel is then shaded once, or at each of its samples where surfaces meet.
+
+mod context;
+mod environment;
+mod meshes;
+mod occluders;
+mod pipeline;
+mod renderer;
+mod shader;
+mod shadow;
+mod target;
+mod uniforms;
+
+pub use context::{AdapterSummary, GpuContext, RenderError};
+pub use renderer::Renderer;

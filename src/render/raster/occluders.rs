@@ -1,0 +1,82 @@
+//! Which objects may darken which part of the image.
+
+use glam::Vec3;
+
+use super::super::view::{Ball, View};
+
+/// Side of a tile; a constant of the shader too.
+pub(super) const TILE_PX: u32 = 32;
+
+/// How far an occluder reaches, in its radii; a constant of the shader too.
+const REACH: f32 = 3.5;
+
+/// For each tile of the image the place and the number of its occluders in this list, and
+/// then their numbers. `occluders` are in the shader's numbering; those of radius 0 darken
+/// nothing.
+pub(super) fn tile_lists(
+    view: &View,
+    occluders: &[Ball],
+    width_px: u32,
+    height_px: u32,
+) -> Vec<u32> {
+    let columns = width_px.div_ceil(TILE_PX);
+    let rows = height_px.div_ceil(TILE_PX);
+    let mut tiles = vec![Vec::new(); (columns * rows) as usize];
+    for (number, ball) in (0..).zip(occluders) {
+        if ball.radius <= 0.0 {
+            continue;
+        }
+        let Some([left, right, top, bottom]) = bounds(view, ball, width_px, height_px) else {
+            continue;
+        };
+        for row in top / TILE_PX..=bottom / TILE_PX {
+            for column in left / TILE_PX..=right / TILE_PX {
+                tiles[(row * columns + column) as usize].push(number);
+            }
+        }
+    }
+    let mut list = vec![0; 2 * tiles.len()];
+    for (index, tile) in tiles.iter().enumerate() {
+        list[2 * index] = list.len() as u32;
+        list[2 * index + 1] = tile.len() as u32;
+        list.extend(tile);
+    }
+    // A binding cannot end at its last list's start.
+    list.push(0);
+    list
+}
+
+/// The first and last column and row that a ball of the occluder's reach may cover.
+fn bounds(view: &View, ball: &Ball, width_px: u32, height_px: u32) -> Option<[u32; 4]> {
+    let reach = ball.radius * REACH;
+    let between = ball.centre - view.position;
+    let [x, y, z] = view.axes.map(|axis| between.dot(axis));
+    if z + reach <= view.near {
+        return None;
+    }
+    let whole = [0, width_px - 1, 0, height_px - 1];
+    if z - reach <= view.near {
+        return Some(whole);
+    }
+    let side = |centre: f32, size: u32| {
+        let middle = size as f32 / 2.0;
+        let ends = [centre - reach, centre + reach]
+            .map(|end| [z - reach, z + reach].map(|depth| middle + view.focal_px * end / depth));
+        let ends = ends.as_flattened();
+        let low = ends.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = ends.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let last = (size - 1) as f32;
+        (high >= 0.0 && low <= last).then(|| (low.max(0.0) as u32, high.min(last) as u32))
+    };
+    let (left, right) = side(x, width_px)?;
+    let (top, bottom) = side(-y, height_px)?;
+    Some([left, right, top, bottom])
+}
+
+/// The ball that an object keeps light with, a little larger than its least extent.
+pub(super) fn occluder(centre: Vec3, half_extents_m: Vec3) -> Ball {
+    Ball {
+        centre,
+        radius: half_extents_m.min_element() * 1.2,
+    }
+}

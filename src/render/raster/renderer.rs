@@ -1,0 +1,579 @@
+//! Draws one scene after another into the same targets.
+
+use wgpu::util::DeviceExt;
+
+use super::super::frame::{Frame, GroundTruth};
+use super::super::silhouette::covered_pixels;
+use super::super::view::{Ball, View};
+use super::context::{GpuContext, RenderError};
+use super::environment::{SIDE, Surroundings};
+use super::meshes::{DrawList, Meshes};
+use super::occluders::{occluder, tile_lists};
+use super::pipeline::{Layouts, Pipelines};
+use super::shadow::ShadowView;
+use super::target::{Targets, begin_pass, colour_attachment};
+use super::uniforms::{MAX_LIGHTS, ObjectUniform, SceneUniform};
+use crate::scene::{Assets, Object, SceneInstance};
+
+/// Pipelines and targets for the images of one family; used by one thread at a time.
+#[derive(Debug)]
+pub struct Renderer<'a> {
+    context: &'a GpuContext,
+    assets: &'a Assets,
+    size: wgpu::Extent3d,
+    supersampling: u32,
+    meshes: Meshes,
+    layouts: Layouts,
+    pipelines: Pipelines,
+    targets: Targets,
+    shadow_sampler: wgpu::Sampler,
+    environment_sampler: wgpu::Sampler,
+    depth_sampler: wgpu::Sampler,
+    /// One group a light, which says its number.
+    light_groups: Vec<wgpu::BindGroup>,
+    /// Where colours, object numbers and distances are copied to.
+    read_back: [wgpu::Buffer; 3],
+}
+
+/// Bytes of one row of 4-byte pixels in a read-back buffer.
+fn padded_row(width: u32) -> u32 {
+    (width * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
+}
+
+fn bind(
+    device: &wgpu::Device,
+    layout: &wgpu::BindGroupLayout,
+    resources: &[wgpu::BindingResource],
+) -> wgpu::BindGroup {
+    let entries: Vec<_> = (0..)
+        .zip(resources)
+        .map(|(binding, resource)| wgpu::BindGroupEntry {
+            binding,
+            resource: resource.clone(),
+        })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout,
+        entries: &entries,
+    })
+}
+
+/// What the passes over one scene read and draw.
+struct Work {
+    scene: wgpu::BindGroup,
+    samples: wgpu::BindGroup,
+    shade: wgpu::BindGroup,
+    radiance: wgpu::BindGroup,
+    /// What each light's map holds.
+    shadows: Vec<DrawList>,
+    seen: DrawList,
+}
+
+impl<'a> Renderer<'a> {
+    /// Makes pipelines and targets for images of `width_px` x `height_px` with
+    /// `supersampling` samples a pixel along each axis.
+    pub fn new(
+        context: &'a GpuContext,
+        assets: &'a Assets,
+        width_px: u32,
+        height_px: u32,
+        supersampling: u32,
+    ) -> Self {
+        let device = &context.device;
+        let size = wgpu::Extent3d {
+            width: width_px,
+            height: height_px,
+            depth_or_array_layers: 1,
+        };
+        let layouts = Layouts::new(device);
+        let light_groups = (0..MAX_LIGHTS as u32).map(|number| {
+            let buffer = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                label: None,
+                contents: bytemuck::cast_slice(&[number, 0, 0, 0]),
+                usage: wgpu::BufferUsages::UNIFORM,
+            });
+            bind(device, &layouts.light, &[buffer.as_entire_binding()])
+        });
+        let read_back = || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: u64::from(padded_row(width_px)) * u64::from(height_px),
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            })
+        };
+        let linear = wgpu::SamplerDescriptor {
+            mag_filter: wgpu::FilterMode::Linear,
+            min_filter: wgpu::FilterMode::Linear,
+            ..Default::default()
+        };
+        Renderer {
+            context,
+            assets,
+            size,
+            supersampling,
+            meshes: Meshes::new(device, assets),
+            pipelines: Pipelines::new(device, &layouts, supersampling),
+            light_groups: light_groups.collect(),
+            layouts,
+            targets: Targets::new(device, size, supersampling),
+            shadow_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
+                compare: Some(wgpu::CompareFunction::LessEqual),
+                ..linear.clone()
+            }),
+            environment_sampler: device.create_sampler(&linear),
+            depth_sampler: device.create_sampler(&Default::default()),
+            read_back: [read_back(), read_back(), read_back()],
+        }
+    }
+
+    /// Draws a scene of this renderer's family.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
+        let device = &self.context.device;
+        let view = View::new(scene);
+        let balls: Vec<Ball> = scene
+            .objects
+            .iter()
+            .map(|object| Ball::around(object, self.assets))
+            .collect();
+        let levels = view.levels(scene, self.assets, &balls);
+        let work = self.prepare(scene, &view, &balls, &levels);
+        let mut encoder = device.create_command_encoder(&Default::default());
+        self.encode(&mut encoder, &work);
+        self.context.queue.submit([encoder.finish()]);
+        for buffer in &self.read_back {
+            buffer.slice(..).map_async(wgpu::MapMode::Read, |_| {});
+        }
+        // Counted while the adapter draws.
+        let covered = covered_pixels(scene, self.assets, &view, &levels);
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| RenderError::Lost {
+                message: error.to_string(),
+            })?;
+        let [colour, ids, distance] = &self.read_back;
+        let (width, height) = (self.size.width, self.size.height);
+        let mut rgb = vec![0; (width * height * 3) as usize];
+        self.read_rows(colour, |row, pixels: &[[u8; 4]]| {
+            let line = &mut rgb[row * pixels.len() * 3..][..pixels.len() * 3];
+            for (out, pixel) in line.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                *out = [pixel[0], pixel[1], pixel[2]];
+            }
+        })?;
+        let mut truth = GroundTruth {
+            width_px: width,
+            ids: Vec::with_capacity((width * height) as usize),
+            depth_m: Vec::with_capacity((width * height) as usize),
+            amodal_px: covered,
+        };
+        self.read_rows(ids, |_, row| truth.ids.extend_from_slice(row))?;
+        self.read_rows(distance, |_, row| truth.depth_m.extend_from_slice(row))?;
+        Ok(Frame {
+            rgb: image::RgbImage::from_raw(width, height, rgb)
+                .expect("the buffer has three bytes a pixel"),
+            truth,
+        })
+    }
+
+    /// Uploads what is particular to a scene.
+    fn prepare(
+        &self,
+        scene: &SceneInstance,
+        view: &View,
+        balls: &[Ball],
+        levels: &[Option<usize>],
+    ) -> Work {
+        let device = &self.context.device;
+        let init = |contents: &[u8], usage| {
+            device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                label: None,
+                contents,
+                usage,
+            })
+        };
+        let lights = scene.lights.iter().take(MAX_LIGHTS);
+        let shadow_views: Vec<ShadowView> = lights
+            .map(|light| ShadowView::new(light, scene, self.assets, balls, view))
+            .collect();
+        let mut drawn = Vec::new();
+        let mut list = |levels: &[Option<usize>], with_ground| {
+            let of_objects = scene.objects.iter().map(|object| object.mesh);
+            let of_objects = of_objects.zip(levels.iter().copied());
+            DrawList::new(&self.meshes, of_objects, with_ground, &mut drawn)
+        };
+        let seen = list(levels, true);
+        let shadows = shadow_views
+            .iter()
+            .map(|shadow| list(&shadow.levels, false))
+            .collect();
+        let surroundings = Surroundings::new(scene);
+        self.upload_environment(&surroundings);
+        let occluders: Vec<Ball> = std::iter::once(occluder(glam::Vec3::ZERO, glam::Vec3::ZERO))
+            .chain(
+                scene
+                    .objects
+                    .iter()
+                    .zip(balls)
+                    .map(|(object, ball)| occluder(ball.centre, object.half_extents_m)),
+            )
+            .collect();
+        let uniforms =
+            |(object, ball): (&Object, &Ball)| ObjectUniform::new(object, self.assets, *ball);
+        let objects: Vec<ObjectUniform> = std::iter::once(ObjectUniform::ground(scene))
+            .chain(scene.objects.iter().zip(&occluders[1..]).map(uniforms))
+            .collect();
+        let tiles = tile_lists(view, &occluders, scene.width_px, scene.height_px);
+        let uniform = SceneUniform::new(
+            scene,
+            view,
+            &surroundings,
+            &shadow_views,
+            self.supersampling,
+        );
+        let storage = |contents: &[u8]| init(contents, wgpu::BufferUsages::STORAGE);
+        let uniform = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
+        let (layouts, targets) = (&self.layouts, &self.targets);
+        let environment = targets.environment.create_view(&Default::default());
+        Work {
+            scene: bind(
+                device,
+                &layouts.scene,
+                &[
+                    uniform.as_entire_binding(),
+                    storage(bytemuck::cast_slice(&objects)).as_entire_binding(),
+                    storage(bytemuck::cast_slice(&drawn)).as_entire_binding(),
+                ],
+            ),
+            samples: bind(
+                device,
+                &layouts.samples,
+                &[
+                    wgpu::BindingResource::TextureView(&targets.samples),
+                    wgpu::BindingResource::TextureView(&targets.samples_depth),
+                ],
+            ),
+            shade: bind(
+                device,
+                &layouts.shade,
+                &[
+                    wgpu::BindingResource::TextureView(&targets.samples),
+                    wgpu::BindingResource::TextureView(&targets.samples_depth),
+                    wgpu::BindingResource::TextureView(&targets.shadows),
+                    wgpu::BindingResource::Sampler(&self.shadow_sampler),
+                    wgpu::BindingResource::TextureView(&environment),
+                    wgpu::BindingResource::Sampler(&self.environment_sampler),
+                    storage(bytemuck::cast_slice(&tiles)).as_entire_binding(),
+                    wgpu::BindingResource::Sampler(&self.depth_sampler),
+                ],
+            ),
+            radiance: bind(
+                device,
+                &layouts.radiance,
+                &[wgpu::BindingResource::TextureView(&targets.radiance)],
+            ),
+            shadows,
+            seen,
+        }
+    }
+
+    fn upload_environment(&self, surroundings: &Surroundings) {
+        for (level, texels) in (0..).zip(surroundings.map()) {
+            let side = SIDE >> level;
+            self.context.queue.write_texture(
+                wgpu::TexelCopyTextureInfo {
+                    texture: &self.targets.environment,
+                    mip_level: level,
+                    origin: wgpu::Origin3d::ZERO,
+                    aspect: wgpu::TextureAspect::All,
+                },
+                bytemuck::cast_slice(&texels),
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(side * 8),
+                    rows_per_image: None,
+                },
+                wgpu::Extent3d {
+                    width: side,
+                    height: side,
+                    depth_or_array_layers: 1,
+                },
+            );
+        }
+    }
+
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
+        use wgpu::LoadOp::{Clear, Load};
+        let (pipelines, targets) = (&self.pipelines, &self.targets);
+        let view = |texture: &wgpu::Texture| texture.create_view(&Default::default());
+        let maps = targets.shadow_layers.iter().zip(&self.light_groups);
+        for ((map, light), list) in maps.zip(&work.shadows) {
+            let mut pass = begin_pass(encoder, &[], Some((map, Clear(1.0))));
+            pass.set_pipeline(&pipelines.shadow);
+            pass.set_bind_group(0, &work.scene, &[]);
+            pass.set_bind_group(1, light, &[]);
+            list.draw(&mut pass, &self.meshes);
+        }
+
+        let colours = [colour_attachment(&targets.samples)];
+        let mut pass = begin_pass(
+            encoder,
+            &colours,
+            Some((&targets.samples_depth, Clear(0.0))),
+        );
+        pass.set_pipeline(&pipelines.geometry);
+        pass.set_bind_group(0, &work.scene, &[]);
+        work.seen.draw(&mut pass, &self.meshes);
+        drop(pass);
+
+        let (ids, distance) = (view(&targets.ids), view(&targets.distance));
+        let colours = [&ids, &distance].map(colour_attachment);
+        let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Clear(0.0))));
+        pass.set_pipeline(&pipelines.classify);
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.samples, &[]);
+        pass.draw(0..3, 0..1);
+        drop(pass);
+
+        let colours = [colour_attachment(&targets.radiance)];
+        let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Load)));
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.shade, &[]);
+        for pipeline in &pipelines.shade {
+            pass.set_pipeline(pipeline);
+            pass.draw(0..3, 0..1);
+        }
+        drop(pass);
+
+        let colour = view(&targets.colour);
+        let mut pass = begin_pass(encoder, &[colour_attachment(&colour)], None);
+        pass.set_pipeline(&pipelines.post);
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.radiance, &[]);
+        pass.draw(0..3, 0..1);
+        drop(pass);
+
+        let images = [&targets.colour, &targets.ids, &targets.distance];
+        for (texture, buffer) in images.into_iter().zip(&self.read_back) {
+            encoder.copy_texture_to_buffer(
+                texture.as_image_copy(),
+                wgpu::TexelCopyBufferInfo {
+                    buffer,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some(padded_row(self.size.width)),
+                        rows_per_image: None,
+                    },
+                },
+                self.size,
+            );
+        }
+    }
+
+    /// Gives the rows of a copied texture without their padding; the buffer can then be used
+    /// again.
+    fn read_rows<T: bytemuck::AnyBitPattern>(
+        &self,
+        buffer: &wgpu::Buffer,
+        mut take: impl FnMut(usize, &[T]),
+    ) -> Result<(), RenderError> {
+        let view = buffer.get_mapped_range(..);
+        let view = view.map_err(|error| RenderError::Lost {
+            message: error.to_string(),
+        })?;
+        let padded = view.chunks(padded_row(self.size.width) as usize);
+        for (row, bytes) in padded.enumerate() {
+            take(
+                row,
+                bytemuck::cast_slice(&bytes[..self.size.width as usize * 4]),
+            );
+        }
+        drop(view);
+        buffer.unmap();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glam::{Mat3, Mat4, Vec3};
+
+    use super::*;
+    use crate::scene::{
+        Camera, Environment, Ground, Light, LightSource, Material, Pattern, Sensor, Shape,
+    };
+
+    const SIDE_PX: u32 = 160;
+    const HALF_M: f32 = 0.008;
+
+    /// A white die with black pips whose face towards `local_up` lies uppermost, its edges
+    /// along the image's, seen from straight above without blur, noise or gloss.
+    fn upright_die(assets: &Assets, local_up: Vec3, light_towards: Vec3) -> SceneInstance {
+        let side = if local_up.z == 0.0 { Vec3::Z } else { Vec3::X };
+        let rotation = Mat3::from_cols(side, local_up.cross(side), local_up).transpose();
+        SceneInstance {
+            width_px: SIDE_PX,
+            height_px: SIDE_PX,
+            camera: Camera {
+                position_m: Vec3::new(0.0, 0.0, 0.2),
+                target_m: Vec3::ZERO,
+                up: Vec3::Y,
+                vertical_fov_deg: 12.0,
+            },
+            lights: vec![Light {
+                intensity: 0.6,
+                kelvin: 6600.0,
+                source: LightSource::Directional {
+                    towards: light_towards.normalize(),
+                    angular_diameter_deg: 4.0,
+                },
+            }],
+            environment: Environment::Uniform {
+                level: 0.3,
+                kelvin: 6600.0,
+            },
+            exposure_ev: 0.0,
+            sensor: Sensor {
+                noise: 0.0,
+                blur_px: 0.0,
+                vignetting: 0.0,
+                noise_seed: 0,
+            },
+            ground: Ground {
+                half_side_m: 3.0,
+                linear_rgb: [0.5; 3],
+                texture_strength: 0.0,
+                texture_scale_m: 0.02,
+                roughness: 1.0,
+            },
+            objects: vec![Object {
+                family: "die".to_owned(),
+                category_id: Some(1),
+                mesh: 0,
+                world_from_local: Mat4::from_translation(Vec3::Z * HALF_M)
+                    * Mat4::from_mat3(rotation),
+                half_extents_m: assets.meshes[0].half_extents_m,
+                material: Material {
+                    linear_rgb: [0.9; 3],
+                    pattern: Pattern::Pips {
+                        radius: 0.18,
+                        linear_rgb: [0.01; 3],
+                        marbling: 0.0,
+                        marble_linear_rgb: [0.9; 3],
+                    },
+                    roughness: 1.0,
+                    metallic: 0.0,
+                    gloss: 0.0,
+                    translucency: 0.0,
+                },
+                label_margin: 0.0,
+            }],
+            not_placed: 0,
+        }
+    }
+
+    fn die() -> Assets {
+        let mut assets = Assets::default();
+        assets.add(&Shape::Die {
+            size_mm: f64::from(2000.0 * HALF_M),
+            rounding: 0.1,
+            pip_radius: 0.18,
+        });
+        assets
+    }
+
+    /// Centres of the dark regions of the die, in halves of its side from its middle, x to
+    /// the right and y up.
+    fn pip_centres(frame: &Frame) -> Vec<(f32, f32)> {
+        let bbox = &frame.truth.visible_objects()[0].bbox;
+        let is_dark = |x: u32, y: u32| {
+            frame.truth.ids[(y * SIDE_PX + x) as usize] == 1 && frame.rgb.get_pixel(x, y)[1] < 90
+        };
+        let mut seen = vec![false; (SIDE_PX * SIDE_PX) as usize];
+        let mut centres = Vec::new();
+        for start in 0..SIDE_PX * SIDE_PX {
+            let mut open = vec![(start % SIDE_PX, start / SIDE_PX)];
+            let mut found = Vec::new();
+            while let Some((x, y)) = open.pop() {
+                let is_new = x < SIDE_PX && y < SIDE_PX && is_dark(x, y);
+                if is_new && !std::mem::replace(&mut seen[(y * SIDE_PX + x) as usize], true) {
+                    found.push((x as f32 + 0.5, y as f32 + 0.5));
+                    open.extend([(x + 1, y), (x, y + 1)]);
+                    open.extend([(x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]);
+                }
+            }
+            if found.len() >= 8 {
+                let mean = |of: fn(&(f32, f32)) -> f32| {
+                    found.iter().map(of).sum::<f32>() / found.len() as f32
+                };
+                let half = bbox.width as f32 / 2.0;
+                let middle = (bbox.x as f32 + half, bbox.y as f32 + half);
+                centres.push((
+                    (mean(|p| p.0) - middle.0) / half,
+                    (middle.1 - mean(|p| p.1)) / half,
+                ));
+            }
+        }
+        centres
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn each_face_has_its_pips_in_the_usual_places() {
+        let context = GpuContext::new().unwrap();
+        let assets = die();
+        let mut renderer = Renderer::new(&context, &assets, SIDE_PX, SIDE_PX, 2);
+        // Opposite faces sum to seven; one, two and three run counter-clockwise.
+        let faces = [Vec3::X, Vec3::Y, Vec3::Z];
+        for (pips, up) in (1..).zip(faces.into_iter().chain([-Vec3::Z, -Vec3::Y, -Vec3::X])) {
+            let frame = renderer.render(&upright_die(&assets, up, Vec3::Z)).unwrap();
+            let centres = pip_centres(&frame);
+            assert_eq!(centres.len(), pips, "{centres:?}");
+            // Turned by half a circle, every face looks the same.
+            for (x, y) in &centres {
+                let twin = |(a, b): &(f32, f32)| (a + x).abs() < 0.08 && (b + y).abs() < 0.08;
+                assert!(centres.iter().any(twin), "{pips}: {centres:?}");
+            }
+            let is_corner = |(x, y): &&(f32, f32)| x.abs().min(y.abs()) > 0.35;
+            let is_middle = |(x, y): &&(f32, f32)| x.abs().max(y.abs()) < 0.08;
+            let (corners, middles) = (
+                centres.iter().filter(is_corner).count(),
+                centres.iter().filter(is_middle).count(),
+            );
+            let expected = [(0, 1), (2, 0), (2, 1), (4, 0), (4, 1), (4, 0)];
+            assert_eq!(
+                (corners, middles),
+                expected[pips - 1],
+                "{pips}: {centres:?}"
+            );
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn the_shadow_falls_away_from_the_light() {
+        let context = GpuContext::new().unwrap();
+        let assets = die();
+        let mut renderer = Renderer::new(&context, &assets, SIDE_PX, SIDE_PX, 2);
+        let row = SIDE_PX / 2;
+        for (towards, column_lit, column_dark) in [(1.0, 130, 29), (-1.0, 29, 130)] {
+            let light = Vec3::new(towards, 0.0, 1.0);
+            let frame = renderer
+                .render(&upright_die(&assets, Vec3::Z, light))
+                .unwrap();
+            let at = |x: u32| {
+                assert_eq!(
+                    frame.truth.ids[(row * SIDE_PX + x) as usize],
+                    0,
+                    "{x} is ground"
+                );
+                i32::from(frame.rgb.get_pixel(x, row)[1])
+            };
+            let (lit, dark) = (at(column_lit), at(column_dark));
+            assert!(lit > dark + 30, "{lit} beside {dark}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What the shaders read, mirrored in Rust.
+
+use glam::{Mat4, Vec3, Vec4};
+
+use super::super::view::{Ball, View};
+use super::environment::{LEVELS, Surroundings};
+use super::occluders::TILE_PX;
+use super::shadow::{SHADOW_SIDE_PX, ShadowView};
+use crate::scene::{Assets, Light, LightSource, Object, Pattern, SceneInstance};
+
+/// Lights of one scene, at most.
+pub(super) const MAX_LIGHTS: usize = 4;
+
+/// Weights of the lens blur, at most.
+const BLUR_WEIGHTS: usize = 20;
+
+/// Mirrors `Light` of the shaders.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct LightUniform {
+    light_from_world: Mat4,
+    place: Vec4,
+    colour: Vec4,
+    axis: Vec4,
+    cone: [f32; 4],
+    shadow: [f32; 4],
+}
+
+/// Mirrors `Scene` of the shaders.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct SceneUniform {
+    clip_from_world: Mat4,
+    camera_position: Vec4,
+    camera_right: Vec4,
+    camera_up: Vec4,
+    camera_forward: Vec4,
+    irradiance: [Vec4; 9],
+    ground_texture: [f32; 4],
+    sensor: [f32; 4],
+    blur: [f32; BLUR_WEIGHTS],
+    image: [u32; 4],
+    counts: [u32; 4],
+    lights: [LightUniform; MAX_LIGHTS],
+}
+
+/// Mirrors `Object` of the shaders.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct ObjectUniform {
+    world_from_local: Mat4,
+    local_from_world: Mat4,
+    half_extents: Vec4,
+    body: [f32; 4],
+    second: [f32; 4],
+    pips: [f32; 4],
+    material: [f32; 4],
+    occluder: Vec4,
+}
+
+fn with(rgb: [f32; 3], last: f32) -> [f32; 4] {
+    [rgb[0], rgb[1], rgb[2], last]
+}
+
+impl LightUniform {
+    fn new(light: &Light, shadow: &ShadowView) -> Self {
+        let colour = light.linear_rgb();
+        let none = (Vec3::ZERO, 0.0, [0.0; 2]);
+        let (place, wide, (axis, kind, cone)) = match light.source {
+            LightSource::Directional {
+                towards,
+                angular_diameter_deg,
+            } => {
+                let tangent = (angular_diameter_deg.to_radians() / 2.0).tan();
+                (towards.extend(0.0), tangent, none)
+            }
+            LightSource::Point {
+                position_m,
+                radius_m,
+            } => (position_m.extend(1.0), radius_m, none),
+            LightSource::Spot {
+                position_m,
+                radius_m,
+                axis,
+                cos_outer,
+                cos_inner,
+            } => {
+                let cone = [cos_outer, cos_inner];
+                (position_m.extend(1.0), radius_m, (axis, 1.0, cone))
+            }
+            LightSource::Area {
+                position_m,
+                half_width_m,
+                half_height_m,
+            } => {
+                let front = half_width_m.cross(half_height_m);
+                // The radius of a disc of the same area.
+                let radius = (4.0 * front.length() / std::f32::consts::PI).sqrt();
+                (
+                    position_m.extend(1.0),
+                    radius,
+                    (front.normalize(), 2.0, [0.0; 2]),
+                )
+            }
+        };
+        let [first, second] = shadow.terms;
+        let [search, taps] = shadow_taps(wide * shadow.width_per_unit * shadow.reach);
+        LightUniform {
+            light_from_world: shadow.light_from_world,
+            place,
+            colour: colour.extend(wide),
+            axis: axis.extend(kind),
+            cone: [cone[0], cone[1], search, taps],
+            shadow: [first, second, shadow.width_per_unit, shadow.texel],
+        }
+    }
+}
+
+/// Gathers of four texels for the search of what stands between, and for the shadow, where
+/// its edges are at most `blur` of the map's width wide.
+fn shadow_taps(blur: f32) -> [f32; 2] {
+    if blur * SHADOW_SIDE_PX as f32 <= 2.0 {
+        [0.0, 4.0]
+    } else {
+        [4.0, 10.0]
+    }
+}
+
+/// Weights of a normal blur by distance along one axis, and how far it reaches.
+fn blur_weights(sigma_px: f32) -> ([f32; BLUR_WEIGHTS], usize) {
+    let mut weights = [0.0; BLUR_WEIGHTS];
+    let reach = if sigma_px < 0.2 {
+        0
+    } else {
+        ((2.0 * sigma_px).ceil() as usize).min(BLUR_WEIGHTS - 1)
+    };
+    for (offset, weight) in weights.iter_mut().enumerate().take(reach + 1) {
+        let squares = (offset * offset) as f32;
+        *weight = (-squares / (2.0 * sigma_px * sigma_px).max(1e-6)).exp();
+    }
+    let sum = 2.0 * weights.iter().sum::<f32>() - weights[0];
+    (weights.map(|weight| weight / sum), reach)
+}
+
+impl SceneUniform {
+    pub(super) fn new(
+        scene: &SceneInstance,
+        view: &View,
+        surroundings: &Surroundings,
+        shadows: &[ShadowView],
+        supersampling: u32,
+    ) -> Self {
+        let [right, up, forward] = view.axes;
+        let [horizontal, vertical] = view.tangents;
+        let (blur, reach) = blur_weights(scene.sensor.blur_px);
+        let mut lights = [bytemuck::Zeroable::zeroed(); MAX_LIGHTS];
+        for ((slot, light), shadow) in lights.iter_mut().zip(&scene.lights).zip(shadows) {
+            *slot = LightUniform::new(light, shadow);
+        }
+        let ground = &scene.ground;
+        SceneUniform {
+            clip_from_world: view.clip_from_world(),
+            camera_position: view.position.extend(view.near),
+            camera_right: (right * horizontal).extend(0.0),
+            camera_up: (up * vertical).extend(0.0),
+            camera_forward: forward.extend(0.0),
+            irradiance: surroundings.irradiance().map(|term| term.extend(0.0)),
+            ground_texture: [
+                ground.texture_strength,
+                1.0 / ground.texture_scale_m,
+                (scene.sensor.noise_seed % 1000) as f32,
+                0.0,
+            ],
+            sensor: [
+                scene.exposure_ev.exp2(),
+                reach as f32,
+                scene.sensor.vignetting,
+                scene.sensor.noise,
+            ],
+            blur,
+            image: [
+                scene.width_px,
+                scene.height_px,
+                scene.sensor.noise_seed,
+                supersampling,
+            ],
+            counts: [
+                scene.lights.len().min(MAX_LIGHTS) as u32,
+                scene.width_px.div_ceil(TILE_PX),
+                LEVELS,
+                0,
+            ],
+            lights,
+        }
+    }
+}
+
+impl ObjectUniform {
+    pub(super) fn new(object: &Object, assets: &Assets, occluder: Ball) -> Self {
+        let material = &object.material;
+        let body = material.linear_rgb;
+        let (marbling, second, pip_radius, pips, pattern) = match material.pattern {
+            Pattern::Plain => (0.0, body, 0.0, body, 0.0),
+            Pattern::Marble { share, linear_rgb } => (share, linear_rgb, 0.0, body, 1.0),
+            Pattern::Pips {
+                radius,
+                linear_rgb,
+                marbling,
+                marble_linear_rgb,
+            } => (marbling, marble_linear_rgb, radius, linear_rgb, 2.0),
+        };
+        let half = assets.meshes[object.mesh].half_extents_m;
+        let scale = object.half_extents_m.length() / half.length().max(1e-9);
+        ObjectUniform {
+            world_from_local: object.world_from_local,
+            local_from_world: object.world_from_local.inverse(),
+            half_extents: half.extend(scale),
+            body: with(body, marbling),
+            second: with(second, pip_radius),
+            pips: with(pips, pattern),
+            material: [
+                material.roughness,
+                material.gloss,
+                material.translucency,
+                material.metallic,
+            ],
+            occluder: occluder.centre.extend(occluder.radius),
+        }
+    }
+
+    /// The ground, whose mesh reaches from -1 to 1.
+    pub(super) fn ground(scene: &SceneInstance) -> Self {
+        let ground = &scene.ground;
+        let world_from_local =
+            Mat4::from_scale(Vec3::new(ground.half_side_m, ground.half_side_m, 1.0));
+        ObjectUniform {
+            world_from_local,
+            local_from_world: world_from_local.inverse(),
+            half_extents: Vec4::ONE,
+            body: with(ground.linear_rgb, 0.0),
+            second: [0.0; 4],
+            pips: with([0.0; 3], 3.0),
+            material: [ground.roughness, 1.0 - ground.roughness, 0.0, 0.0],
+            occluder: Vec4::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{offset_of, size_of};
+
+    use super::super::shader;
+    use super::*;
+
+    fn layout(name: &str) -> (usize, Vec<(String, usize)>) {
+        let module = naga::front::wgsl::parse_str(shader::SHADE).unwrap();
+        let found = module
+            .types
+            .iter()
+            .find(|(_, t)| t.name.as_deref() == Some(name));
+        let naga::TypeInner::Struct { members, span } = &found.unwrap().1.inner else {
+            panic!("{name} is no struct");
+        };
+        let members = members
+            .iter()
+            .map(|m| (m.name.clone().unwrap(), m.offset as usize));
+        (*span as usize, members.collect())
+    }
+
+    macro_rules! same_layout {
+        ($mirror:ty, $name:literal, $($field:ident),+) => {
+            let expected = vec![$((stringify!($field).to_owned(), offset_of!($mirror, $field))),+];
+            assert_eq!(layout($name), (size_of::<$mirror>(), expected));
+        };
+    }
+
+    #[test]
+    fn structs_agree_with_the_shaders() {
+        same_layout!(
+            LightUniform,
+            "Light",
+            light_from_world,
+            place,
+            colour,
+            axis,
+            cone,
+            shadow
+        );
+        same_layout!(
+            SceneUniform,
+            "Scene",
+            clip_from_world,
+            camera_position,
+            camera_right,
+            camera_up,
+            camera_forward,
+            irradiance,
+            ground_texture,
+            sensor,
+            blur,
+            image,
+            counts,
+            lights
+        );
+        same_layout!(
+            ObjectUniform,
+            "Object",
+            world_from_local,
+            local_from_world,
+            half_extents,
+            body,
+            second,
+            pips,
+            material,
+            occluder
+        );
+    }
+
+    #[test]
+    fn a_blur_keeps_the_sum_of_light() {
+        for sigma in [0.0, 0.1, 0.3, 1.0, 4.0, 10.0] {
+            let (weights, reach) = blur_weights(sigma);
+            let sum = weights[0] + 2.0 * weights[1..].iter().sum::<f32>();
+            assert!((sum - 1.0).abs() < 1e-5, "{sigma}: {sum}");
+            assert!(weights[reach] > 0.0 && weights[reach + 1..].iter().all(|w| *w == 0.0));
+        }
+        assert_eq!(blur_weights(0.1).1, 0);
+    }
+}

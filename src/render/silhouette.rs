@@ -1,0 +1,158 @@
+//! How many pixels each object would cover if nothing hid it.
+
+use glam::{Vec2, Vec3};
+
+use super::view::View;
+use crate::scene::{Assets, SceneInstance};
+
+/// Pixels whose centre each object covers inside the image, hidden or not; 0 for what is out
+/// of sight (`None` among `levels`), and for what reaches behind the camera.
+pub(super) fn covered_pixels(
+    scene: &SceneInstance,
+    assets: &Assets,
+    view: &View,
+    levels: &[Option<usize>],
+) -> Vec<u32> {
+    let mut canvas = Canvas::default();
+    let objects = scene.objects.iter().zip(levels);
+    objects
+        .map(|(object, level)| {
+            let Some(level) = level else { return 0 };
+            let geometry = &assets.meshes[object.mesh].levels[*level].geometry;
+            let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
+            let project = |position: &Vec3| {
+                let between = object.world_from_local.transform_point3(*position) - view.position;
+                let [x, y, z] = view.axes.map(|axis| between.dot(axis));
+                (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
+            };
+            let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
+            points.map_or(0, |points| {
+                canvas.count(
+                    &points,
+                    &geometry.triangles,
+                    scene.width_px,
+                    scene.height_px,
+                )
+            })
+        })
+        .collect()
+}
+
+/// One bit a pixel of the rectangle around an object.
+#[derive(Default)]
+struct Canvas {
+    rows: Vec<u64>,
+}
+
+impl Canvas {
+    /// Pixels that any of the triangles covers.
+    fn count(&mut self, points: &[Vec2], triangles: &[[u32; 3]], width: u32, height: u32) -> u32 {
+        let low = points.iter().copied().fold(Vec2::INFINITY, Vec2::min);
+        let high = points.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
+        let last = Vec2::new(width as f32, height as f32) - 1.0;
+        if !(high.cmpge(Vec2::ZERO).all() && low.cmple(last + 1.0).all()) {
+            return 0;
+        }
+        let low = low.max(Vec2::ZERO).floor();
+        let high = high.min(last).floor();
+        if high.cmplt(low).any() {
+            return 0;
+        }
+        let words = (high.x - low.x) as usize / 64 + 1;
+        let rows = (high.y - low.y) as usize + 1;
+        self.rows.clear();
+        self.rows.resize(words * rows, 0);
+        for triangle in triangles {
+            let corners = triangle.map(|index| points[index as usize] - low);
+            self.fill(corners, words, rows, (high.x - low.x) as i64);
+        }
+        self.rows.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Sets the pixels whose centres lie within a triangle.
+    fn fill(&mut self, corners: [Vec2; 3], words: usize, rows: usize, last_column: i64) {
+        let [a, b, c] = corners;
+        let top = a.y.min(b.y).min(c.y);
+        let bottom = a.y.max(b.y).max(c.y);
+        let first = (top - 0.5).ceil().max(0.0) as usize;
+        let end = ((bottom - 0.5).floor() + 1.0).clamp(0.0, rows as f32) as usize;
+        for row in first..end {
+            let y = row as f32 + 0.5;
+            let (mut left, mut right) = (f32::INFINITY, f32::NEG_INFINITY);
+            for (from, to) in [(a, b), (b, c), (c, a)] {
+                if (from.y <= y) != (to.y <= y) {
+                    let x = from.x + (to.x - from.x) * (y - from.y) / (to.y - from.y);
+                    left = left.min(x);
+                    right = right.max(x);
+                }
+            }
+            if left > right {
+                continue;
+            }
+            let from = ((left - 0.5).ceil() as i64).max(0);
+            let to = ((right - 0.5).floor() as i64).min(last_column);
+            let line = &mut self.rows[row * words..(row + 1) * words];
+            let mut column = from;
+            while column <= to {
+                let (word, bit) = (column / 64, column % 64);
+                let count = (to - column + 1).min(64 - bit);
+                let mask = u64::MAX >> (64 - count);
+                line[word as usize] |= mask << bit;
+                column += count;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(points: &[Vec2], triangles: &[[u32; 3]]) -> u32 {
+        Canvas::default().count(points, triangles, 200, 100)
+    }
+
+    #[test]
+    fn a_rectangle_covers_its_pixels_once() {
+        let corners = |x: f32, y: f32, width: f32, height: f32| {
+            [
+                Vec2::new(x, y),
+                Vec2::new(x + width, y),
+                Vec2::new(x + width, y + height),
+                Vec2::new(x, y + height),
+            ]
+        };
+        let halves = [[0, 1, 2], [0, 2, 3]];
+        assert_eq!(count(&corners(3.0, 2.0, 150.0, 20.0), &halves), 3000);
+        let both_sides = [[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2]];
+        assert_eq!(count(&corners(3.0, 2.0, 150.0, 20.0), &both_sides), 3000);
+        assert_eq!(
+            count(&corners(190.0, 90.0, 50.0, 50.0), &halves),
+            100,
+            "clipped"
+        );
+        assert_eq!(
+            count(&corners(-50.0, -50.0, 60.0, 60.0), &halves),
+            100,
+            "clipped"
+        );
+        assert_eq!(count(&corners(300.0, 2.0, 5.0, 5.0), &halves), 0);
+        assert_eq!(
+            count(&corners(3.6, 2.0, 0.8, 10.0), &halves),
+            0,
+            "no centre is covered"
+        );
+    }
+
+    #[test]
+    fn a_round_outline_has_its_area() {
+        let middle = Vec2::new(100.0, 50.0);
+        let mut points: Vec<Vec2> = (0..90)
+            .map(|step| middle + 40.0 * Vec2::from_angle(step as f32 * 4_f32.to_radians()))
+            .collect();
+        points.push(middle);
+        let triangles: Vec<[u32; 3]> = (0..90).map(|step| [90, step, (step + 1) % 90]).collect();
+        let area = std::f32::consts::PI * 1600.0;
+        assert!((count(&points, &triangles) as f32 / area - 1.0).abs() < 0.01);
+    }
+}
