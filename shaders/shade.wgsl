@@ -8,17 +8,25 @@
 @group(1) @binding(3) var shadow_sampler: sampler_comparison;
 @group(1) @binding(4) var environment_map: texture_2d<f32>;
 @group(1) @binding(5) var environment_sampler: sampler;
-// For each tile the place and the number of its occluders, and then their numbers.
-@group(1) @binding(6) var<storage, read> tiles: array<u32>;
+// For each tile the place and the number of its occluders in the list.
+@group(1) @binding(6) var<storage, read> tiles: array<vec2<u32>>;
+// Middle and radius of the ball that stands for each.
+@group(1) @binding(8) var<storage, read> occluders: array<vec4<f32>>;
 @group(1) @binding(7) var depth_sampler: sampler;
 
 const TILE_PX = 32;
 const SHADOW_SIDE_PX = 1024.0;
 const PI = 3.14159265;
-const GOLDEN_ANGLE = 2.39996;
+const SEARCH_TAPS = 4;
 
 // The class of the pixels that are shaded.
 override CLASS: u32 = EDGE;
+
+// Lights of the family's scenes; without any, the first is dark.
+override LIGHTS: u32 = 4u;
+
+// Whether any light of the scene is wide enough for soft shadows.
+override SOFT: bool = true;
 
 @vertex
 fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
@@ -29,16 +37,10 @@ fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
 // edges of the octahedron's square, so that its seams are smooth.
 fn environment(direction: vec3<f32>, roughness: f32) -> vec3<f32> {
     let at = to_square(direction) * 0.5 + 0.5;
-    let level = roughness * f32(scene.counts.z - 1u);
-    let finer = floor(level);
-    var colour = vec3(0.0);
-    for (var step = 0; step < 2; step++) {
-        let side = exp2(6.0 - finer - f32(step));
-        let uv = (at * (side - 1.0) + 0.5) / side;
-        let weight = select(1.0 - fract(level), fract(level), step == 1);
-        colour += weight * textureSampleLevel(environment_map, environment_sampler, uv, finer + f32(step)).rgb;
-    }
-    return colour;
+    let level = round(roughness * f32(scene.counts.z - 1u));
+    let side = exp2(6.0 - level);
+    let uv = (at * (side - 1.0) + 0.5) / side;
+    return textureSampleLevel(environment_map, environment_sampler, uv, level).rgb;
 }
 
 // Radiance of a white diffuse surface in the environment (Ramamoorthi and Hanrahan 2001).
@@ -52,28 +54,20 @@ fn ambient(n: vec3<f32>) -> vec3<f32> {
 
 // How much of the surroundings other objects leave, each taken as a ball.
 fn openness(world: vec3<f32>, normal: vec3<f32>, own: u32, pixel: vec2<i32>) -> f32 {
-    let tile = 2u * (u32(pixel.y / TILE_PX) * scene.counts.y + u32(pixel.x / TILE_PX));
-    let first = tiles[tile];
-    let count = tiles[tile + 1u];
+    let tile = tiles[u32(pixel.y / TILE_PX) * scene.counts.y + u32(pixel.x / TILE_PX)];
+    let middle = objects[own].occluder.xyz;
     var open = 1.0;
-    for (var index = 0u; index < count; index++) {
-        let number = tiles[first + index];
-        let ball = objects[number].occluder;
+    for (var index = tile.x; index < tile.x + tile.y; index++) {
+        let ball = occluders[index];
         let to = ball.xyz - world;
         let squared = dot(to, to);
         let share = ball.w * ball.w / squared;
         let facing = max(dot(normal, to) * inverseSqrt(squared), 0.0);
-        // Falls to nothing at 3.5 radii, where the lists of the tiles end.
-        let hidden = 0.65 * facing * max(min(share, 1.0) - 0.0816, 0.0) * 1.089;
-        open *= 1.0 - select(hidden, 0.0, number == own);
+        // Falls to nothing at 2.8 radii, where the lists of the tiles end.
+        let hidden = 0.65 * facing * max(min(share, 1.0) - 0.1276, 0.0) * 1.146;
+        open *= 1.0 - select(hidden, 0.0, all(ball.xyz == middle));
     }
     return open;
-}
-
-// Points that are even over a disc of radius 1 (Vogel 1979).
-fn disc(tap: i32, taps: i32) -> vec2<f32> {
-    let angle = f32(tap) * GOLDEN_ANGLE;
-    return sqrt((f32(tap) + 0.5) / f32(taps)) * vec2(cos(angle), sin(angle));
 }
 
 fn light_distance(light: Light, depth: f32) -> f32 {
@@ -101,30 +95,31 @@ fn lit(number: u32, world: vec3<f32>, normal: vec3<f32>) -> f32 {
     // A sharp light has no taps here.
     var blockers = 0.0;
     var sum = 0.0;
-    let search_taps = select(0, i32(light.cone.z), inside);
+    let search_taps = select(0, i32(light.cone.z), SOFT && inside);
     for (var tap = 0; tap < search_taps; tap++) {
-        let depths = textureGather(shadow_maps, depth_sampler, uv + reach * disc(tap, search_taps), number);
+        let depths = textureGather(shadow_maps, depth_sampler, uv + reach * scene.discs[tap].xy, number);
         let blocks = select(vec4(0.0), vec4(1.0), depths < vec4(depth));
         blockers += dot(blocks, vec4(1.0));
         sum += dot(blocks, select(light.shadow.y / (depths - light.shadow.x), depths * light.shadow.x, vec4(is_far)));
     }
-    let is_sharp = light.cone.z == 0.0;
+    let is_sharp = !SOFT || light.cone.z == 0.0;
     let blocker = sum / max(blockers, 1.0);
     let gap = select(max(receiver - blocker, 0.0), 0.0, is_sharp);
     let blur = select(wide * gap / max(blocker * receiver, 1e-6), wide * gap, is_far);
     let width = clamp(blur, 0.8 / SHADOW_SIDE_PX, 0.05);
     let may_hide = inside && (is_sharp || blockers > 0.0);
-    let taps = select(0, i32(light.cone.w), may_hide);
+    let taps = select(SEARCH_TAPS, select(0, i32(light.cone.w), may_hide), SOFT);
+    let first_tap = select(SEARCH_TAPS, 0, is_sharp);
     var open = 0.0;
     for (var tap = 0; tap < taps; tap++) {
-        let tap_at = uv + width * disc(tap, taps);
+        let tap_at = uv + width * scene.discs[first_tap + tap].xy;
         // Between four texels, weighted by nearness.
         let near_texels = textureGatherCompare(shadow_maps, shadow_sampler, tap_at, number, depth);
         let share = fract(tap_at * SHADOW_SIDE_PX - 0.5);
         let rows = mix(near_texels.wx, near_texels.zy, share.x);
         open += mix(rows.x, rows.y, share.y);
     }
-    return select(1.0, open / light.cone.w, may_hide);
+    return select(1.0, open / f32(max(taps, 1)), may_hide);
 }
 
 // The specular albedo of a rough dielectric or metal for even light: scale and offset of
@@ -164,6 +159,29 @@ struct Surface {
     metallic: f32,
 }
 
+// What a surface reflects of one light. A number that the compiler knows lets it read the
+// light's values once for all pixels.
+fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, view: vec3<f32>, world: vec3<f32>) -> vec3<f32> {
+    let light = &scene.lights[number];
+    let place = (*light).place;
+    let axis = (*light).axis;
+    let cone = (*light).cone;
+    let is_near = place.w == 1.0;
+    let between = place.xyz - select(vec3(0.0), world, is_near);
+    let squared = max(dot(between, between), 1e-12);
+    let towards = between * inverseSqrt(squared);
+    let along = -dot(towards, axis.xyz);
+    let spot = smoothstep(cone.x, cone.y, along);
+    let shape = select(select(1.0, spot, axis.w == 1.0), max(along, 0.0), axis.w == 2.0);
+    let wide = (*light).colour.w * select(1.0, inverseSqrt(squared), is_near);
+    let arriving = (*light).colour.rgb * shape * select(1.0, 1.0 / squared, is_near);
+    let cosine = max(dot(surface.normal, towards), 0.0);
+    let open = lit(number, world, surface.normal);
+    // Intensities are radiances of a white surface, irradiance over pi.
+    let shine = PI * specular(f0, surface.normal, view, towards, surface.roughness, wide);
+    return open * arriving * (diffuse * cosine + shine);
+}
+
 fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -> vec3<f32> {
     let view = normalize(scene.camera_position.xyz - world);
     let normal = surface.normal;
@@ -174,22 +192,15 @@ fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -
     let open = openness(world, normal, own, pixel);
     let reflected = environment(reflect(-view, normal), surface.roughness);
     var colour = open * (diffuse * ambient(normal) + mirrored * reflected);
-    for (var number = 0u; number < scene.counts.x; number++) {
-        let light = scene.lights[number];
-        let is_near = light.place.w == 1.0;
-        let between = light.place.xyz - select(vec3(0.0), world, is_near);
-        let squared = max(dot(between, between), 1e-12);
-        let towards = between * inverseSqrt(squared);
-        let along = -dot(towards, light.axis.xyz);
-        let spot = smoothstep(light.cone.x, light.cone.y, along);
-        let shape = select(select(1.0, spot, light.axis.w == 1.0), max(along, 0.0), light.axis.w == 2.0);
-        let wide = light.colour.w * select(1.0, inverseSqrt(squared), is_near);
-        let arriving = light.colour.rgb * shape * select(1.0, 1.0 / squared, is_near);
-        let cosine = max(dot(normal, towards), 0.0);
-        let open_light = lit(number, world, normal);
-        // Intensities are radiances of a white surface, irradiance over pi.
-        let shine = PI * specular(f0, normal, view, towards, surface.roughness, wide);
-        colour += open_light * arriving * (diffuse * cosine + shine);
+    colour += from_light(0u, surface, f0, diffuse, view, world);
+    if LIGHTS > 1u {
+        colour += from_light(1u, surface, f0, diffuse, view, world);
+    }
+    if LIGHTS > 2u {
+        colour += from_light(2u, surface, f0, diffuse, view, world);
+    }
+    if LIGHTS > 3u {
+        colour += from_light(3u, surface, f0, diffuse, view, world);
     }
     return colour;
 }
@@ -245,7 +256,10 @@ fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> v
         return environment(normalize(direction), 0.0);
     }
     let world = scene.camera_position.xyz + direction * distance_of(stored);
-    let number = found.x - 1u;
+    var number = found.x - 1u;
+    if CLASS == GROUND {
+        number = 0u;
+    }
     let surface = surface_of(number, world, from_square(unpack2x16snorm(found.y)));
     return radiance_of(surface, world, number, pixel);
 }

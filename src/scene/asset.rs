@@ -62,13 +62,18 @@ impl Mesh {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Assets {
     pub meshes: Vec<Mesh>,
+    /// Lights of one scene, at most.
+    pub lights: usize,
     shapes: Vec<Shape>,
 }
 
 impl Assets {
     /// The meshes of all shapes that a spec names.
     pub fn new(spec: &SceneSpec) -> Self {
-        let mut assets = Assets::default();
+        let mut assets = Assets {
+            lights: spec.lights.len(),
+            ..Assets::default()
+        };
         let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
         for shape in dressing.map(|part| &part.shape) {
             assets.add(shape);

@@ -1,6 +1,6 @@
 //! Which objects may darken which part of the image.
 
-use glam::Vec3;
+use glam::{Vec3, Vec4};
 
 use super::super::view::{Ball, View};
 
@@ -8,42 +8,40 @@ use super::super::view::{Ball, View};
 pub(super) const TILE_PX: u32 = 32;
 
 /// How far an occluder reaches, in its radii; a constant of the shader too.
-const REACH: f32 = 3.5;
+const REACH: f32 = 2.8;
 
-/// For each tile of the image the place and the number of its occluders in this list, and
-/// then their numbers. `occluders` are in the shader's numbering; those of radius 0 darken
-/// nothing.
+/// For each tile of the image the place and the number of its occluders in the list that
+/// comes with it, of middles and radii. Occluders of radius 0 darken nothing.
 pub(super) fn tile_lists(
     view: &View,
     occluders: &[Ball],
     width_px: u32,
     height_px: u32,
-) -> Vec<u32> {
+) -> (Vec<[u32; 2]>, Vec<Vec4>) {
     let columns = width_px.div_ceil(TILE_PX);
     let rows = height_px.div_ceil(TILE_PX);
     let mut tiles = vec![Vec::new(); (columns * rows) as usize];
-    for (number, ball) in (0..).zip(occluders) {
-        if ball.radius <= 0.0 {
-            continue;
-        }
+    for ball in occluders.iter().filter(|ball| ball.radius > 0.0) {
         let Some([left, right, top, bottom]) = bounds(view, ball, width_px, height_px) else {
             continue;
         };
         for row in top / TILE_PX..=bottom / TILE_PX {
             for column in left / TILE_PX..=right / TILE_PX {
-                tiles[(row * columns + column) as usize].push(number);
+                let tile = &mut tiles[(row * columns + column) as usize];
+                tile.push(ball.centre.extend(ball.radius));
             }
         }
     }
-    let mut list = vec![0; 2 * tiles.len()];
-    for (index, tile) in tiles.iter().enumerate() {
-        list[2 * index] = list.len() as u32;
-        list[2 * index + 1] = tile.len() as u32;
-        list.extend(tile);
-    }
-    // A binding cannot end at its last list's start.
-    list.push(0);
-    list
+    let mut list = Vec::new();
+    let places = tiles.iter().map(|tile| {
+        let first = list.len() as u32;
+        list.extend_from_slice(tile);
+        [first, tile.len() as u32]
+    });
+    let places = places.collect();
+    // A binding cannot be empty.
+    list.push(Vec4::ZERO);
+    (places, list)
 }
 
 /// The first and last column and row that a ball of the occluder's reach may cover.

@@ -18,8 +18,9 @@ pub(super) struct Pipelines {
     pub geometry: wgpu::RenderPipeline,
     pub shadow: wgpu::RenderPipeline,
     pub classify: wgpu::RenderPipeline,
-    /// One a class of pixels.
-    pub shade: Vec<wgpu::RenderPipeline>,
+    /// One a class of pixels, where all shadows are sharp and where not.
+    pub sharp: Vec<wgpu::RenderPipeline>,
+    pub soft: Vec<wgpu::RenderPipeline>,
     pub post: wgpu::RenderPipeline,
 }
 
@@ -89,6 +90,7 @@ impl Layouts {
                     wgpu::BindingType::Sampler(Sampler::Filtering),
                     storage,
                     wgpu::BindingType::Sampler(Sampler::NonFiltering),
+                    storage,
                 ],
             ),
             radiance: layout(
@@ -175,8 +177,14 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
 }
 
 impl Pipelines {
-    /// Pipelines for `supersampling` samples a pixel along each axis.
-    pub(super) fn new(device: &wgpu::Device, layouts: &Layouts, supersampling: u32) -> Self {
+    /// Pipelines for scenes of this many lights with `supersampling` samples a pixel along
+    /// each axis.
+    pub(super) fn new(
+        device: &wgpu::Device,
+        layouts: &Layouts,
+        lights: usize,
+        supersampling: u32,
+    ) -> Self {
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
         let smooth = ("SMOOTH", f64::from(u8::from(supersampling > 1)));
         let geometry = Pass {
@@ -212,26 +220,34 @@ impl Pipelines {
         };
         let make = |pass: &Pass| pipeline(device, layouts, pass);
         // Only smooth pictures have edges.
-        let classes = if supersampling > 1 {
-            0..=EDGE
-        } else {
-            0..=EDGE - 1
+        let classes = || {
+            if supersampling > 1 {
+                0..=EDGE
+            } else {
+                0..=EDGE - 1
+            }
         };
-        let shade = |class| {
+        let shade = |class, soft| {
             make(&Pass {
                 source: shader::SHADE,
                 extra: Some(&layouts.shade),
                 formats: &[RADIANCE],
                 depth: Some(Equal),
                 has_mesh: false,
-                constants: &[smooth, ("CLASS", f64::from(class))],
+                constants: &[
+                    smooth,
+                    ("CLASS", f64::from(class)),
+                    ("LIGHTS", lights as f64),
+                    ("SOFT", f64::from(u8::from(soft))),
+                ],
             })
         };
         Pipelines {
             geometry: make(&geometry),
             shadow: make(&shadow),
             classify: make(&classify),
-            shade: classes.map(shade).collect(),
+            sharp: classes().map(|class| shade(class, false)).collect(),
+            soft: classes().map(|class| shade(class, true)).collect(),
             post: make(&post),
         }
     }

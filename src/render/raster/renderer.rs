@@ -65,6 +65,8 @@ struct Work {
     samples: wgpu::BindGroup,
     shade: wgpu::BindGroup,
     radiance: wgpu::BindGroup,
+    /// Whether any shadow is soft.
+    is_soft: bool,
     /// What each light's map holds.
     shadows: Vec<DrawList>,
     seen: DrawList,
@@ -114,7 +116,7 @@ impl<'a> Renderer<'a> {
             size,
             supersampling,
             meshes: Meshes::new(device, assets),
-            pipelines: Pipelines::new(device, &layouts, supersampling),
+            pipelines: Pipelines::new(device, &layouts, assets.lights, supersampling),
             light_groups: light_groups.collect(),
             layouts,
             targets: Targets::new(device, size, supersampling),
@@ -226,7 +228,7 @@ impl<'a> Renderer<'a> {
         let objects: Vec<ObjectUniform> = std::iter::once(ObjectUniform::ground(scene))
             .chain(scene.objects.iter().zip(&occluders[1..]).map(uniforms))
             .collect();
-        let tiles = tile_lists(view, &occluders, scene.width_px, scene.height_px);
+        let (tiles, occluding) = tile_lists(view, &occluders, scene.width_px, scene.height_px);
         let uniform = SceneUniform::new(
             scene,
             view,
@@ -235,7 +237,7 @@ impl<'a> Renderer<'a> {
             self.supersampling,
         );
         let storage = |contents: &[u8]| init(contents, wgpu::BufferUsages::STORAGE);
-        let uniform = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
+        let uniform_buffer = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
         let (layouts, targets) = (&self.layouts, &self.targets);
         let environment = targets.environment.create_view(&Default::default());
         Work {
@@ -243,7 +245,7 @@ impl<'a> Renderer<'a> {
                 device,
                 &layouts.scene,
                 &[
-                    uniform.as_entire_binding(),
+                    uniform_buffer.as_entire_binding(),
                     storage(bytemuck::cast_slice(&objects)).as_entire_binding(),
                     storage(bytemuck::cast_slice(&drawn)).as_entire_binding(),
                 ],
@@ -268,6 +270,7 @@ impl<'a> Renderer<'a> {
                     wgpu::BindingResource::Sampler(&self.environment_sampler),
                     storage(bytemuck::cast_slice(&tiles)).as_entire_binding(),
                     wgpu::BindingResource::Sampler(&self.depth_sampler),
+                    storage(bytemuck::cast_slice(&occluding)).as_entire_binding(),
                 ],
             ),
             radiance: bind(
@@ -275,6 +278,7 @@ impl<'a> Renderer<'a> {
                 &layouts.radiance,
                 &[wgpu::BindingResource::TextureView(&targets.radiance)],
             ),
+            is_soft: uniform.has_soft_shadows(),
             shadows,
             seen,
         }
@@ -342,7 +346,12 @@ impl<'a> Renderer<'a> {
         let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Load)));
         pass.set_bind_group(0, &work.scene, &[]);
         pass.set_bind_group(1, &work.shade, &[]);
-        for pipeline in &pipelines.shade {
+        let shade = if work.is_soft {
+            &pipelines.soft
+        } else {
+            &pipelines.sharp
+        };
+        for pipeline in shade {
             pass.set_pipeline(pipeline);
             pass.draw(0..3, 0..1);
         }
@@ -476,7 +485,10 @@ mod tests {
     }
 
     fn die() -> Assets {
-        let mut assets = Assets::default();
+        let mut assets = Assets {
+            lights: 1,
+            ..Assets::default()
+        };
         assets.add(&Shape::Die {
             size_mm: f64::from(2000.0 * HALF_M),
             rounding: 0.1,

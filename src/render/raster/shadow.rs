@@ -88,10 +88,12 @@ impl ShadowView {
         let light_from_world = rh::view::look_at_mat4(Vec3::ZERO, -towards, across(towards));
         let (mut low, mut high) = (Vec3::INFINITY, Vec3::NEG_INFINITY);
         let mut cast = Vec::new();
+        let mut reach = 0.0_f32;
         for ball in balls {
             // Down to the ground, which nothing lies below.
-            let fall = -towards * ((ball.centre.z + ball.radius) / towards.z.max(0.05)).max(0.0);
-            let may_show = view.may_see(*ball, fall);
+            let fall = ((ball.centre.z + ball.radius) / towards.z.max(0.05)).max(0.0);
+            let may_show = view.may_see(*ball, -towards * fall);
+            reach = reach.max(fall);
             cast.push(may_show);
             if may_show {
                 let at = light_from_world.transform_point3(ball.centre);
@@ -122,7 +124,7 @@ impl ShadowView {
         ShadowView {
             light_from_world: projection * light_from_world,
             terms: [range, 0.0],
-            reach: span,
+            reach,
             width_per_unit: 0.5 / half,
             texel,
             levels: levels.collect(),

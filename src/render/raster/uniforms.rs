@@ -1,6 +1,6 @@
 //! What the shaders read, mirrored in Rust.
 
-use glam::{Mat4, Vec3, Vec4};
+use glam::{Mat4, Vec2, Vec3, Vec4};
 
 use super::super::view::{Ball, View};
 use super::environment::{LEVELS, Surroundings};
@@ -10,6 +10,13 @@ use crate::scene::{Assets, Light, LightSource, Object, Pattern, SceneInstance};
 
 /// Lights of one scene, at most.
 pub(super) const MAX_LIGHTS: usize = 4;
+
+/// Gathers of four texels in the search for what stands before a light; also those of a
+/// sharp shadow. A constant of the shader too.
+const SEARCH_TAPS: usize = 4;
+
+/// Gathers of a soft shadow.
+const SHADOW_TAPS: usize = 10;
 
 /// Weights of the lens blur, at most.
 const BLUR_WEIGHTS: usize = 20;
@@ -41,6 +48,7 @@ pub(super) struct SceneUniform {
     blur: [f32; BLUR_WEIGHTS],
     image: [u32; 4],
     counts: [u32; 4],
+    discs: [Vec4; SEARCH_TAPS + SHADOW_TAPS],
     lights: [LightUniform; MAX_LIGHTS],
 }
 
@@ -120,10 +128,24 @@ impl LightUniform {
 /// its edges are at most `blur` of the map's width wide.
 fn shadow_taps(blur: f32) -> [f32; 2] {
     if blur * SHADOW_SIDE_PX as f32 <= 2.0 {
-        [0.0, 4.0]
+        [0.0, SEARCH_TAPS as f32]
     } else {
-        [4.0, 10.0]
+        [SEARCH_TAPS as f32, SHADOW_TAPS as f32]
     }
+}
+
+/// Points that are even over a disc of radius 1 (Vogel 1979), first as many as the search has
+/// gathers and then as many as a soft shadow.
+fn discs() -> [Vec4; SEARCH_TAPS + SHADOW_TAPS] {
+    std::array::from_fn(|index| {
+        let (index, count) = match index.checked_sub(SEARCH_TAPS) {
+            None => (index, SEARCH_TAPS),
+            Some(index) => (index, SHADOW_TAPS),
+        };
+        let radius = ((index as f32 + 0.5) / count as f32).sqrt();
+        let at = radius * Vec2::from_angle(2.399_963_2 * index as f32);
+        at.extend(0.0).extend(0.0)
+    })
 }
 
 /// Weights of a normal blur by distance along one axis, and how far it reaches.
@@ -184,14 +206,17 @@ impl SceneUniform {
                 scene.sensor.noise_seed,
                 supersampling,
             ],
-            counts: [
-                scene.lights.len().min(MAX_LIGHTS) as u32,
-                scene.width_px.div_ceil(TILE_PX),
-                LEVELS,
-                0,
-            ],
+            counts: [0, scene.width_px.div_ceil(TILE_PX), LEVELS, 0],
+            discs: discs(),
             lights,
         }
+    }
+}
+
+impl SceneUniform {
+    /// Whether any light is wide enough for soft shadows.
+    pub(super) fn has_soft_shadows(&self) -> bool {
+        self.lights.iter().any(|light| light.cone[2] > 0.0)
     }
 }
 
@@ -301,6 +326,7 @@ mod tests {
             blur,
             image,
             counts,
+            discs,
             lights
         );
         same_layout!(
