@@ -21,6 +21,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::audit::AuditError;
 use crate::augment::AugmentError;
 use crate::dataset::DatasetError;
 use crate::detector::DetectorError;
@@ -192,6 +193,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             || cause
                 .downcast_ref::<AugmentError>()
                 .is_some_and(AugmentError::is_mistake)
+            || cause
+                .downcast_ref::<AuditError>()
+                .is_some_and(AuditError::is_mistake)
     });
     if is_mistake { 2 } else { 1 }
 }

@@ -13,6 +13,7 @@
 //! Renderer and trainer meet only through data sets on disk.
 
 pub mod annotation;
+pub mod audit;
 pub mod augment;
 pub mod cli;
 pub mod dataset;
@@ -20,6 +21,7 @@ pub mod detector;
 pub mod evaluation;
 pub mod experiment;
 pub mod generate;
+pub mod html;
 pub mod mix;
 pub mod observer;
 pub mod render;

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// What every module may use.
-const SHARED: &[&str] = &["annotation", "observer", "seed", "spec"];
+const SHARED: &[&str] = &["annotation", "html", "observer", "seed", "spec"];
 
 /// Module, and the modules that it may use besides [`SHARED`] and itself.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("annotation", &[]),
+    ("audit", &["dataset"]),
     ("augment", &["dataset"]),
     ("dataset", &[]),
     ("detector", &["dataset"]),
     ("evaluation", &["dataset"]),
     ("experiment", &["dataset", "detector", "evaluation", "mix"]),
     ("generate", &["augment", "dataset", "render", "scene"]),
+    ("html", &[]),
     ("mix", &["dataset"]),
     ("observer", &[]),
     ("render", &["scene"]),

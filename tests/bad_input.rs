@@ -567,6 +567,31 @@ fn without_an_adapter_the_remedy_is_told() {
 }
 
 #[test]
+fn real_images_that_cannot_be_compared_with_are_told_before_rendering() {
+    let (folder, labels) = sound();
+    std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
+    let empty = json!({"images": [], "annotations": [], "categories": []});
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let file = folder.path().join("empty/annotations.json");
+    std::fs::write(file, empty.to_string()).unwrap();
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/scenes/dice.yaml");
+    for (options, part) in [
+        (&["--like", "gone"][..], "there is no such folder"),
+        (&["--like", "empty"], "no usable images"),
+        (&["--like", ".", "--like-split", "test"], "has no splits"),
+        (&["--like", ".", "--like-split", "tset"], "is not a split"),
+        (&["--like-split", "train"], "--like <DATASET>"),
+    ] {
+        let generate = ["generate", scene, "-n", "1", "-o", "out", "--dry-run"];
+        for arguments in [&generate[..6], &generate[..]] {
+            let (code, _, text) = admix(folder.path(), &[arguments, options].concat());
+            assert!(code == Some(2) && text.contains(part), "{code:?} {text}");
+        }
+    }
+    assert!(!folder.path().join("out").exists());
+}
+
+#[test]
 fn a_missing_file_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let (code, _, text) = admix(

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::super::tipping_point::{ArmSummary, Estimate, HarmOnset, LevelSummary};
-use super::page::escape;
+use crate::html::{escape, round_ticks};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 62.0;
@@ -58,26 +58,10 @@ impl Axes {
         TOP + (self.y.1 - value) / (self.y.1 - self.y.0) * inner
     }
 
-    /// Four to ten round values within the range, and the decimals that write them exactly.
-    fn ticks(&self) -> (Vec<f64>, usize) {
-        let largest = (self.y.1 - self.y.0) / 4.0;
-        let exponent = largest.log10().floor();
-        let factor = [5.0, 2.0, 1.0]
-            .into_iter()
-            .find(|factor| factor * 10f64.powf(exponent) <= largest)
-            .unwrap_or(1.0);
-        let step = factor * 10f64.powf(exponent);
-        let decimals = (-exponent).max(0.0) as usize;
-        let first = (self.y.0 / step).ceil() as i64;
-        let last = (self.y.1 / step).floor() as i64;
-        let ticks = (first..=last).map(|index| index as f64 * step).collect();
-        (ticks, decimals)
-    }
-
     /// Grid, tick labels and titles. Writing to a `String` cannot fail, here and below.
     fn frame(&self, svg: &mut String, arm: &ArmSummary, y_title: &str, signed: bool) {
         let bottom = self.height - BOTTOM;
-        let (ticks, decimals) = self.ticks();
+        let (ticks, decimals) = round_ticks(self.y.0, self.y.1);
         for tick in ticks {
             let y = self.py(tick);
             let label = if signed {
@@ -398,30 +382,6 @@ pub(super) fn differences(arm: &ArmSummary, smallest_effect: f64) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_inside_and_written_exactly() {
-        for y in [
-            (0.183, 0.467),
-            (0.45, 0.56),
-            (-0.093, 0.032),
-            (0.0, 1.0),
-            (3.0, 88.0),
-        ] {
-            let axes = Axes {
-                x: (0.0, 1.0),
-                y,
-                height: 300.0,
-            };
-            let (ticks, decimals) = axes.ticks();
-            assert!((4..=11).contains(&ticks.len()), "{y:?}: {ticks:?}");
-            for tick in ticks {
-                assert!((y.0..=y.1).contains(&tick));
-                let written: f64 = format!("{tick:.decimals$}").parse().unwrap();
-                assert!((written - tick).abs() < 1e-9, "{tick} is written {written}");
-            }
-        }
-    }
 
     #[test]
     fn no_points_give_a_finite_drawing() {

@@ -14,24 +14,7 @@ use super::super::tipping_point::{
 use super::super::trial::TrialResult;
 use super::chart;
 use crate::dataset::DatasetError;
-
-const STYLE: &str = include_str!("page.css");
-
-/// Text as HTML text or attribute value.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
+use crate::html::{STYLE, escape};
 
 /// Base64 with padding (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
@@ -485,13 +468,5 @@ mod tests {
         ] {
             assert_eq!(base64(text.as_bytes()), expected);
         }
-    }
-
-    #[test]
-    fn what_html_reads_as_markup_is_escaped() {
-        assert_eq!(
-            escape("<a href='x'>\"&"),
-            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;"
-        );
     }
 }
