@@ -485,15 +485,13 @@ mod tests {
     }
 
     fn die() -> Assets {
-        let mut assets = Assets {
-            lights: 1,
-            ..Assets::default()
-        };
+        let mut assets = Assets::default();
         assets.add(&Shape::Die {
             size_mm: f64::from(2000.0 * HALF_M),
             rounding: 0.1,
             pip_radius: 0.18,
         });
+        assets.lights = 1;
         assets
     }
 
