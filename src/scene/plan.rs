@@ -195,8 +195,11 @@ impl SceneSpec {
                     intensity,
                     kelvin,
                     diameter_mm,
-                    ..
+                    position_mm,
                 } => {
+                    for along in position_mm {
+                        check("point.position_mm", along, -1e6, 1e6);
+                    }
                     check("point.intensity", intensity, 0.0, 1e6);
                     check("point.kelvin", kelvin, 1000.0, 40_000.0);
                     check("point.diameter_mm", diameter_mm, 0.0, 1e5);
@@ -206,8 +209,12 @@ impl SceneSpec {
                     kelvin,
                     diameter_mm,
                     cone_deg,
-                    ..
+                    position_mm,
+                    target_mm,
                 } => {
+                    for along in position_mm.iter().chain(target_mm) {
+                        check("spot.position_mm or target_mm", along, -1e6, 1e6);
+                    }
                     check("spot.intensity", intensity, 0.0, 1e6);
                     check("spot.kelvin", kelvin, 1000.0, 40_000.0);
                     check("spot.diameter_mm", diameter_mm, 0.0, 1e5);
@@ -217,8 +224,12 @@ impl SceneSpec {
                     intensity,
                     kelvin,
                     size_mm,
-                    ..
+                    position_mm,
+                    target_mm,
                 } => {
+                    for along in position_mm.iter().chain(target_mm) {
+                        check("area.position_mm or target_mm", along, -1e6, 1e6);
+                    }
                     check("area.intensity", intensity, 0.0, 1e6);
                     check("area.kelvin", kelvin, 1000.0, 40_000.0);
                     for side in size_mm {
@@ -485,12 +496,27 @@ mod tests {
         spec.image.width_px = 0;
         spec.objects[0].shape = Shape::Sphere { diameter_mm: -1.0 };
         spec.placement.clustering = 2.0;
+        spec.image.supersampling = 3;
+        spec.lights = vec![spec.lights[0].clone(); 5];
+        spec.objects[1].shape = Shape::Extrusion {
+            // Crosses itself.
+            outline_mm: vec![[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0]],
+            height_mm: 1.0,
+        };
+        spec.objects[2].shape = Shape::Lathe {
+            // Has a hole along its axis.
+            profile_mm: vec![[1.0, 0.0], [2.0, 0.0], [2.0, 1.0]],
+        };
         let message = spec.into_plan(Path::new("s.yaml")).unwrap_err().to_string();
         for part in [
             "image.width_px",
             "objects[0].shape",
             "objects[0].class",
+            "objects[1].shape",
+            "objects[2].shape",
             "placement.clustering",
+            "image.supersampling",
+            "at most 4 lights",
         ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
