@@ -28,6 +28,8 @@ fn default_to_the_processor() {
 }
 
 fn main() -> ExitCode {
+    // A reader that has seen enough ends the program in silence, as with other tools.
+    sigpipe::reset();
     keep_freed_memory();
     default_to_the_processor();
     let result = admix::cli::check_arguments(std::env::args_os())

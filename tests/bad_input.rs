@@ -679,3 +679,28 @@ fn an_experiment_checks_the_real_data_before_it_renders() {
     let (code, _, text) = run(&real, "arms.substitution.total=24");
     assert!(code == Some(1) && text.contains("make vulkan"), "{text}");
 }
+
+#[test]
+fn a_reader_that_leaves_early_causes_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_admix"))
+        .args([
+            "generate",
+            "scenes/dice.yaml",
+            "-n",
+            "1",
+            "-o",
+            "unused",
+            "--dry-run",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.is_empty(), "{said}");
+    assert!(!output.status.success(), "it was cut off");
+}
