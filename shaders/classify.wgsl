@@ -37,7 +37,7 @@ fn fragment(@builtin(position) position: vec4<f32>) -> Target {
         }
     }
     let stored = textureLoad(sample_depths, first + owner, 0);
-    let pattern = objects[max(found.x, 1u) - 1u].pips.w;
+    let pattern = parts[max(found.x, 1u) - 1u].pips.w;
     var kind = select(PLAIN, PATTERNED, pattern > 0.0);
     // Without a texture the ground is like any plain object.
     let has_texture = scene.ground_texture.x > 0.0;
@@ -45,6 +45,6 @@ fn fragment(@builtin(position) position: vec4<f32>) -> Target {
     kind = select(kind, SKY, found.x == 0u);
     kind = select(kind, EDGE, is_edge);
     // The ground and what lies beyond it are no object.
-    let id = max(found.x, 1u) - 1u;
+    let id = parts[max(found.x, 1u) - 1u].owner.x;
     return Target(id, select(distance_of(stored), 0.0, found.x == 0u), class_depth(kind));
 }

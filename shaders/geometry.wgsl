@@ -8,9 +8,9 @@ struct Varying {
 @vertex
 fn vertex(in: VertexIn) -> Varying {
     let number = drawn[in.instance];
-    let world = objects[number].world_from_local * vec4(in.position, 1.0);
+    let world = parts[number].world_from_local * vec4(in.position, 1.0);
     // Normals go with the inverse transpose.
-    let normal = vec4(in.normal, 0.0) * objects[number].local_from_world;
+    let normal = vec4(in.normal, 0.0) * parts[number].local_from_world;
     return Varying(scene.clip_from_world * world, normal.xyz, number);
 }
 

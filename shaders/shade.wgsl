@@ -17,6 +17,8 @@
 const TILE_PX = 32;
 const SHADOW_SIDE_PX = 1024.0;
 const PI = 3.14159265;
+// Reflection of lacquer, plastic or glass at a right angle.
+const LACQUER_F0 = 0.04;
 const SEARCH_TAPS = 4;
 
 // The class of the pixels that are shaded.
@@ -27,6 +29,9 @@ override LIGHTS: u32 = 4u;
 
 // Whether any light of the scene is wide enough for soft shadows.
 override SOFT: bool = true;
+
+// Whether any surface of the family is lacquered or gives off light.
+override FINISHED: bool = false;
 
 @vertex
 fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
@@ -55,7 +60,7 @@ fn ambient(n: vec3<f32>) -> vec3<f32> {
 // How much of the surroundings other objects leave, each taken as a ball.
 fn openness(world: vec3<f32>, normal: vec3<f32>, own: u32, pixel: vec2<i32>) -> f32 {
     let tile = tiles[u32(pixel.y / TILE_PX) * scene.counts.y + u32(pixel.x / TILE_PX)];
-    let middle = objects[own].occluder.xyz;
+    let middle = parts[own].occluder.xyz;
     var open = 1.0;
     for (var index = tile.x; index < tile.x + tile.y; index++) {
         let ball = occluders[index];
@@ -157,6 +162,11 @@ struct Surface {
     roughness: f32,
     gloss: f32,
     metallic: f32,
+    // Share under lacquer, the lacquer's roughness, and what of all light it reflects.
+    coat: f32,
+    coat_roughness: f32,
+    coat_mirrored: f32,
+    emission: vec3<f32>,
 }
 
 // What a surface reflects of one light. A number that the compiler knows lets it read the
@@ -178,7 +188,13 @@ fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, 
     let cosine = max(dot(surface.normal, towards), 0.0);
     let open = lit(number, world, surface.normal);
     // Intensities are radiances of a white surface, irradiance over pi.
-    let shine = PI * specular(f0, surface.normal, view, towards, surface.roughness, wide);
+    var shine = PI * specular(f0, surface.normal, view, towards, surface.roughness, wide);
+    if FINISHED {
+        // What the lacquer reflects does not reach the surface below.
+        let lacquer = PI * specular(vec3(LACQUER_F0), surface.normal, view, towards, surface.coat_roughness, wide);
+        let kept = 1.0 - surface.coat * surface.coat_mirrored;
+        return open * arriving * (kept * (diffuse * cosine + shine) + surface.coat * lacquer);
+    }
     return open * arriving * (diffuse * cosine + shine);
 }
 
@@ -186,12 +202,17 @@ fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -
     let view = normalize(scene.camera_position.xyz - world);
     let normal = surface.normal;
     let nv = max(dot(normal, view), 1e-3);
-    let f0 = mix(vec3(0.04 * surface.gloss), surface.albedo, surface.metallic);
+    let f0 = mix(vec3(LACQUER_F0 * surface.gloss), surface.albedo, surface.metallic);
     let mirrored = specular_albedo(f0, surface.roughness, nv);
     let diffuse = surface.albedo * (1.0 - surface.metallic) * (1.0 - mirrored);
     let open = openness(world, normal, own, pixel);
-    let reflected = environment(reflect(-view, normal), surface.roughness);
+    let mirror = reflect(-view, normal);
+    let reflected = environment(mirror, surface.roughness);
     var colour = open * (diffuse * ambient(normal) + mirrored * reflected);
+    if FINISHED {
+        let lacquer = surface.coat * surface.coat_mirrored;
+        colour = mix(colour, open * environment(mirror, surface.coat_roughness), lacquer) + surface.emission;
+    }
     colour += from_light(0u, surface, f0, diffuse, view, world);
     if LIGHTS > 1u {
         colour += from_light(1u, surface, f0, diffuse, view, world);
@@ -206,9 +227,17 @@ fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -
 }
 
 fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
-    let object = &objects[number];
-    let material = (*object).material;
-    var surface = Surface((*object).body.rgb, geometric, material.x, material.y, material.w);
+    let part = &parts[number];
+    let material = (*part).material;
+    var surface = Surface((*part).body.rgb, geometric, material.x, material.y, material.w, 0.0, 1.0, 0.0, vec3(0.0));
+    if FINISHED && CLASS != GROUND {
+        let coat = (*part).coat;
+        let view = normalize(scene.camera_position.xyz - world);
+        surface.coat = coat.x;
+        surface.coat_roughness = coat.y;
+        surface.coat_mirrored = specular_albedo(vec3(LACQUER_F0), coat.y, max(dot(geometric, view), 1e-3)).x;
+        surface.emission = (*part).emission.rgb;
+    }
     if CLASS == GROUND || CLASS == EDGE {
         let at = vec3(world.xy * scene.ground_texture.y, scene.ground_texture.z);
         let creases = noise(at * vec3(1.0, 0.35, 1.0)) - 0.5;
@@ -219,27 +248,27 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
     if CLASS == GROUND {
         return surface;
     }
-    let half = (*object).half_extents;
+    let half = (*part).half_extents;
     // Light that crosses the body is tinted by it and leaves mostly near the ground.
     let low = 1.0 - clamp(world.z / (2.0 * half.z * half.w), 0.0, 1.0);
     let through = material.z * (0.35 + 0.65 * low);
     if CLASS == PATTERNED || CLASS == EDGE {
-        let local = ((*object).local_from_world * vec4(world, 1.0)).xyz;
-        let marbling = (*object).body.w;
-        let second = (*object).second;
-        let pips = (*object).pips;
+        let local = ((*part).local_from_world * vec4(world, 1.0)).xyz;
+        let marbling = (*part).body.w;
+        let second = (*part).second;
+        let pips = (*part).pips;
         let at = local * half.w;
         let streaks = noise(at * 260.0 + f32(number) * 17.0) * 0.65 + noise(at * 700.0) * 0.35;
         surface.albedo = mix(surface.albedo, second.rgb, smoothstep(0.42, 0.6, streaks) * marbling);
-        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * objects[0].body.rgb, through * 0.6);
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].body.rgb, through * 0.6);
         let found = pip(local / half.x, second.w);
         let is_pip = select(0.0, found.coverage, pips.w == 2.0);
         surface.albedo = mix(surface.albedo, pips.rgb, is_pip);
-        let tilt = vec4(found.tilt, 0.0) * (*object).local_from_world;
+        let tilt = vec4(found.tilt, 0.0) * (*part).local_from_world;
         surface.normal = select(geometric, normalize(geometric + tilt.xyz / half.w), pips.w == 2.0);
         surface.gloss *= 1.0 - 0.5 * is_pip;
     } else {
-        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * objects[0].body.rgb, through * 0.6);
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].body.rgb, through * 0.6);
     }
     return surface;
 }

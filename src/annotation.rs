@@ -80,6 +80,16 @@ impl BoundingBox {
         (clipped.width > 0.0 && clipped.height > 0.0).then_some(clipped)
     }
 
+    /// The smallest box around both.
+    pub fn joined(&self, other: &Self) -> Self {
+        Self::from_corners(
+            self.x.min(other.x),
+            self.y.min(other.y),
+            self.right().max(other.right()),
+            self.bottom().max(other.bottom()),
+        )
+    }
+
     /// Intersection over union, in `0..=1`; 0 where both boxes are empty.
     pub fn iou(&self, other: &Self) -> f64 {
         let width = self.right().min(other.right()) - self.x.max(other.x);

@@ -255,7 +255,7 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
                 "family": object.family,
                 "category_id": object.category_id,
                 "size_m": object.half_extents_m.to_array().map(|half| round4(f64::from(2.0 * half))),
-                "linear_rgb": colour(object.material.linear_rgb),
+                "linear_rgb": object.parts.first().map(|part| colour(part.material.linear_rgb)),
             })
         })
         .collect();
@@ -420,7 +420,7 @@ mod tests {
             let frame = renderer.render(&instance).unwrap();
             for seen in frame.truth.visible_objects() {
                 // A pixel at the outline may belong to an object that its centre misses.
-                let covered = f64::from(frame.truth.amodal_px[seen.index]);
+                let covered = f64::from(frame.truth.silhouettes[seen.index].pixels);
                 let outline = seen.bbox.width + seen.bbox.height;
                 assert!(
                     f64::from(seen.visible_px) <= covered + 0.5 * outline,

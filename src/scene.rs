@@ -4,8 +4,10 @@
 //! whole, and [`sample`] draws the [`SceneInstance`] of one image from it.
 
 mod asset;
+mod body;
 mod instance;
 mod light;
+mod noise;
 mod placement;
 mod plan;
 mod sampler;
@@ -14,12 +16,14 @@ mod spec;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
 pub use instance::{
-    Camera, Environment, Ground, Light, LightSource, Material, Object, Pattern, SceneInstance,
-    Sensor, kelvin_rgb,
+    Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
+    SceneInstance, Sensor, kelvin_rgb,
 };
+pub use noise::value_noise;
 pub use plan::ScenePlan;
 pub use sampler::sample;
 pub use spec::{
-    CameraSpec, Class, Colour, Dressing, EnvironmentSpec, Family, GroundSpec, ImageFormat,
-    ImageSpec, LabelRule, LightSpec, Paint, Part, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
+    GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
+    MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
 };

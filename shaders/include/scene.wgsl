@@ -43,11 +43,11 @@ struct Scene {
     lights: array<Light, 4>,
 }
 
-// The ground is the first.
-struct Object {
+// A part of an object; the ground is the first.
+struct Part {
     world_from_local: mat4x4<f32>,
     local_from_world: mat4x4<f32>,
-    // Half extents in the object's own space; w is the mean scale into the world.
+    // Half extents in the part's own space; w is the mean scale into the world.
     half_extents: vec4<f32>,
     // w is the marbling.
     body: vec4<f32>,
@@ -59,11 +59,21 @@ struct Object {
     material: vec4<f32>,
     // The middle in the world, and the radius of the ball that keeps light from others.
     occluder: vec4<f32>,
+    // Radiance that the surface gives off.
+    emission: vec4<f32>,
+    // Share under lacquer, the lacquer's roughness, unused.
+    coat: vec4<f32>,
+    // What a medium absorbs a metre; w is how much its density varies.
+    absorption: vec4<f32>,
+    // What a medium glows a metre; w is how many cells of its density's noise a metre has.
+    glow: vec4<f32>,
+    // The number of its object, unused.
+    owner: vec4<u32>,
 }
 
 @group(0) @binding(0) var<uniform> scene: Scene;
-@group(0) @binding(1) var<storage, read> objects: array<Object>;
-// Numbers of objects in the order in which they are drawn.
+@group(0) @binding(1) var<storage, read> parts: array<Part>;
+// Numbers of parts in the order in which they are drawn.
 @group(0) @binding(2) var<storage, read> drawn: array<u32>;
 
 struct VertexIn {

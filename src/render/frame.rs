@@ -18,8 +18,20 @@ pub struct GroundTruth {
     pub ids: Vec<u32>,
     /// Distance from the camera's plane in metres; 0 beyond the edge of the ground.
     pub depth_m: Vec<f32>,
-    /// Pixels whose centres each object would cover inside the image if nothing hid it.
-    pub amodal_px: Vec<u32>,
+    /// One an object.
+    pub silhouettes: Vec<Silhouette>,
+}
+
+/// What an object would cover inside the image if nothing hid it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Silhouette {
+    /// Pixels whose centres it would cover.
+    pub pixels: u32,
+    /// Their extent; `None` where there are none.
+    pub bbox: Option<BoundingBox>,
+    /// Whether light passes through all of it. What lies before such an object tints it and
+    /// does not hide it, so that all of it counts as visible.
+    pub is_transparent: bool,
 }
 
 /// What is seen of one object.
@@ -29,6 +41,8 @@ pub struct VisibleObject {
     pub index: usize,
     /// Exact extent of the visible pixels.
     pub bbox: BoundingBox,
+    /// Extent of all pixels that it would cover inside the image.
+    pub amodal_bbox: BoundingBox,
     pub visible_px: u32,
     /// Visible pixels over those that it would cover inside the image.
     pub visible_fraction: f64,
@@ -38,7 +52,7 @@ impl GroundTruth {
     /// Every object that shows at least one pixel, in the scene's order.
     pub fn visible_objects(&self) -> Vec<VisibleObject> {
         let none = (u32::MAX, u32::MAX, 0, 0, 0);
-        let mut extents = vec![none; self.amodal_px.len()];
+        let mut extents = vec![none; self.silhouettes.len()];
         for (row, ids) in (0..).zip(self.ids.chunks(self.width_px.max(1) as usize)) {
             for (column, id) in (0..).zip(ids) {
                 let found = id
@@ -53,22 +67,26 @@ impl GroundTruth {
                 }
             }
         }
-        let seen = extents.into_iter().enumerate().filter(|(_, e)| e.4 > 0);
-        seen.map(
-            |(index, (left, top, right, bottom, visible_px))| VisibleObject {
-                index,
-                bbox: BoundingBox::from_corners(
-                    f64::from(left),
-                    f64::from(top),
-                    f64::from(right),
-                    f64::from(bottom),
-                ),
-                visible_px,
-                visible_fraction: f64::from(visible_px)
-                    / f64::from(self.amodal_px[index].max(visible_px)),
-            },
-        )
-        .collect()
+        let objects = extents.into_iter().zip(&self.silhouettes).enumerate();
+        objects
+            .filter_map(|(index, ((left, top, right, bottom, count), silhouette))| {
+                let corners = [left, top, right, bottom].map(f64::from);
+                let [left, top, right, bottom] = corners;
+                let (bbox, visible_px) = match silhouette.bbox {
+                    Some(bbox) if silhouette.is_transparent => (bbox, silhouette.pixels),
+                    _ if count == 0 => return None,
+                    _ => (BoundingBox::from_corners(left, top, right, bottom), count),
+                };
+                Some(VisibleObject {
+                    index,
+                    bbox,
+                    amodal_bbox: silhouette.bbox.map_or(bbox, |whole| whole.joined(&bbox)),
+                    visible_px,
+                    visible_fraction: f64::from(visible_px)
+                        / f64::from(silhouette.pixels.max(visible_px)),
+                })
+            })
+            .collect()
     }
 }
 
@@ -78,14 +96,30 @@ mod tests {
 
     #[test]
     fn boxes_are_exact_pixel_extents() {
+        let silhouette = |pixels, corners: [f64; 4], is_transparent| {
+            let [left, top, right, bottom] = corners;
+            Silhouette {
+                pixels,
+                bbox: Some(BoundingBox::from_corners(left, top, right, bottom)),
+                is_transparent,
+            }
+        };
         let truth = GroundTruth {
             width_px: 4,
             ids: vec![0, 1, 1, 0, 0, 1, 3, 3],
             depth_m: vec![0.0; 8],
-            amodal_px: vec![6, 5, 2],
+            silhouettes: vec![
+                silhouette(6, [1.0, 0.0, 4.0, 2.0], false),
+                silhouette(5, [0.0, 0.0, 3.0, 2.0], false),
+                silhouette(2, [2.0, 1.0, 4.0, 2.0], false),
+                silhouette(4, [0.0, 0.0, 2.0, 2.0], true),
+            ],
         };
         let seen = truth.visible_objects();
-        assert_eq!(seen.len(), 2);
+        assert_eq!(seen.len(), 3);
+        let whole = BoundingBox::from_corners(1.0, 0.0, 4.0, 2.0);
+        assert_eq!(seen[0].amodal_bbox, whole);
+        assert_eq!((seen[2].index, seen[2].visible_px), (3, 4), "shines through");
         assert_eq!(seen[0].bbox, BoundingBox::from_corners(1.0, 0.0, 3.0, 2.0));
         assert_eq!((seen[0].visible_px, seen[0].visible_fraction), (3, 0.5));
         assert_eq!((seen[1].index, seen[1].visible_fraction), (2, 1.0));

@@ -1,41 +1,52 @@
-//! How many pixels each object would cover if nothing hid it.
+//! Which pixels each object would cover if nothing hid it.
 
 use glam::{Vec2, Vec3};
 
+use super::frame::Silhouette;
 use super::view::View;
+use crate::annotation::BoundingBox;
 use crate::scene::{Assets, SceneInstance};
 
-/// Pixels whose centre each object covers inside the image, hidden or not; 0 for what is out
-/// of sight (`None` among `levels`), and for what reaches behind the camera.
-pub(super) fn covered_pixels(
+/// What each object covers inside the image, hidden or not. Parts out of sight (`None` among
+/// `levels`) and those that reach behind the camera cover nothing.
+pub(super) fn silhouettes(
     scene: &SceneInstance,
     assets: &Assets,
     view: &View,
     levels: &[Option<usize>],
-) -> Vec<u32> {
+) -> Vec<Silhouette> {
+    let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
+    let mut levels = levels.iter();
     let mut canvas = Canvas::default();
-    let objects = scene.objects.iter().zip(levels);
-    objects
-        .map(|(object, level)| {
-            let Some(level) = level else { return 0 };
-            let geometry = &assets.meshes[object.mesh].levels[*level].geometry;
-            let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
-            let project = |position: &Vec3| {
-                let between = object.world_from_local.transform_point3(*position) - view.position;
-                let [x, y, z] = view.axes.map(|axis| between.dot(axis));
-                (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
-            };
-            let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
-            points.map_or(0, |points| {
-                canvas.count(
-                    &points,
-                    &geometry.triangles,
-                    scene.width_px,
-                    scene.height_px,
-                )
+    let objects = scene.objects.iter().map(|object| {
+        let parts = object.parts.iter().zip(levels.by_ref());
+        let outlines: Vec<Outline> = parts
+            .filter_map(|(part, level)| {
+                let geometry = &assets.meshes[part.mesh].levels[(*level)?].geometry;
+                let project = |position: &Vec3| {
+                    let between = part.world_from_local.transform_point3(*position) - view.position;
+                    let [x, y, z] = view.axes.map(|axis| between.dot(axis));
+                    (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
+                };
+                let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
+                Some(Outline {
+                    points: points?,
+                    triangles: &geometry.triangles,
+                })
             })
-        })
-        .collect()
+            .collect();
+        let mut found = canvas.draw(&outlines, scene.width_px, scene.height_px);
+        let mut media = object.parts.iter().map(|part| part.material.medium);
+        found.is_transparent = media.all(|medium| medium.is_some());
+        found
+    });
+    objects.collect()
+}
+
+/// Triangles in the image.
+struct Outline<'a> {
+    points: Vec<Vec2>,
+    triangles: &'a [[u32; 3]],
 }
 
 /// One bit a pixel of the rectangle around an object.
@@ -45,28 +56,56 @@ struct Canvas {
 }
 
 impl Canvas {
-    /// Pixels that any of the triangles covers.
-    fn count(&mut self, points: &[Vec2], triangles: &[[u32; 3]], width: u32, height: u32) -> u32 {
-        let low = points.iter().copied().fold(Vec2::INFINITY, Vec2::min);
-        let high = points.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
+    /// The pixels that any of the triangles covers.
+    fn draw(&mut self, outlines: &[Outline], width: u32, height: u32) -> Silhouette {
+        let points = || outlines.iter().flat_map(|outline| &outline.points).copied();
+        let low = points().fold(Vec2::INFINITY, Vec2::min);
+        let high = points().fold(Vec2::NEG_INFINITY, Vec2::max);
         let last = Vec2::new(width as f32, height as f32) - 1.0;
         if !(high.cmpge(Vec2::ZERO).all() && low.cmple(last + 1.0).all()) {
-            return 0;
+            return Silhouette::default();
         }
         let low = low.max(Vec2::ZERO).floor();
         let high = high.min(last).floor();
         if high.cmplt(low).any() {
-            return 0;
+            return Silhouette::default();
         }
         let words = (high.x - low.x) as usize / 64 + 1;
         let rows = (high.y - low.y) as usize + 1;
         self.rows.clear();
         self.rows.resize(words * rows, 0);
-        for triangle in triangles {
-            let corners = triangle.map(|index| points[index as usize] - low);
-            self.fill(corners, words, rows, (high.x - low.x) as i64);
+        for Outline { points, triangles } in outlines {
+            for triangle in *triangles {
+                let corners = triangle.map(|index| points[index as usize] - low);
+                self.fill(corners, words, rows, (high.x - low.x) as i64);
+            }
         }
-        self.rows.iter().map(|word| word.count_ones()).sum()
+        Silhouette {
+            pixels: self.rows.iter().map(|word| word.count_ones()).sum(),
+            bbox: self.extent(words, low),
+            is_transparent: false,
+        }
+    }
+
+    /// The extent of what is set, with the canvas's corner at `low`.
+    fn extent(&self, words: usize, low: Vec2) -> Option<BoundingBox> {
+        let is_set = |row: &[u64]| row.iter().any(|word| *word != 0);
+        let rows = || self.rows.chunks(words);
+        let top = rows().position(is_set)?;
+        let bottom = rows().rposition(is_set)? + 1;
+        let first = |row: &[u64]| {
+            let word = row.iter().position(|word| *word != 0)?;
+            Some(word * 64 + row[word].trailing_zeros() as usize)
+        };
+        let last = |row: &[u64]| {
+            let word = row.iter().rposition(|word| *word != 0)?;
+            Some(word * 64 + 64 - row[word].leading_zeros() as usize)
+        };
+        let left = rows().filter_map(first).min()?;
+        let right = rows().filter_map(last).max()?;
+        let x = |column: usize| f64::from(low.x) + column as f64;
+        let y = |row: usize| f64::from(low.y) + row as f64;
+        Some(BoundingBox::from_corners(x(left), y(top), x(right), y(bottom)))
     }
 
     /// Sets the pixels whose centres lie within a triangle.
@@ -108,8 +147,16 @@ impl Canvas {
 mod tests {
     use super::*;
 
+    fn draw(points: &[Vec2], triangles: &[[u32; 3]]) -> Silhouette {
+        let outline = Outline {
+            points: points.to_vec(),
+            triangles,
+        };
+        Canvas::default().draw(&[outline], 200, 100)
+    }
+
     fn count(points: &[Vec2], triangles: &[[u32; 3]]) -> u32 {
-        Canvas::default().count(points, triangles, 200, 100)
+        draw(points, triangles).pixels
     }
 
     #[test]
@@ -123,7 +170,9 @@ mod tests {
             ]
         };
         let halves = [[0, 1, 2], [0, 2, 3]];
-        assert_eq!(count(&corners(3.0, 2.0, 150.0, 20.0), &halves), 3000);
+        let found = draw(&corners(3.0, 2.0, 150.0, 20.0), &halves);
+        let extent = BoundingBox::from_corners(3.0, 2.0, 153.0, 22.0);
+        assert_eq!((found.pixels, found.bbox), (3000, Some(extent)));
         let both_sides = [[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2]];
         assert_eq!(count(&corners(3.0, 2.0, 150.0, 20.0), &both_sides), 3000);
         assert_eq!(

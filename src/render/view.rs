@@ -2,7 +2,7 @@
 
 use glam::{Mat4, Vec3, camera::rh};
 
-use crate::scene::{Assets, Object, SceneInstance};
+use crate::scene::{Assets, Part, SceneInstance};
 
 /// The near plane over the distance of what the camera looks at.
 const NEAR_SHARE: f32 = 0.01;
@@ -10,7 +10,7 @@ const NEAR_SHARE: f32 = 0.01;
 /// How far, in pixels, triangles may lie from the surface that they stand for.
 const TOLERANCE_PX: f32 = 0.3;
 
-/// A ball around an object.
+/// A ball around a part of an object.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ball {
     pub centre: Vec3,
@@ -18,11 +18,11 @@ pub(super) struct Ball {
 }
 
 impl Ball {
-    pub(super) fn around(object: &Object, assets: &Assets) -> Self {
-        let mesh = &assets.meshes[object.mesh];
+    pub(super) fn around(part: &Part, assets: &Assets) -> Self {
+        let mesh = &assets.meshes[part.mesh];
         Ball {
-            centre: object.world_from_local.transform_point3(mesh.centre_m),
-            radius: object.half_extents_m.length(),
+            centre: part.world_from_local.transform_point3(mesh.centre_m),
+            radius: part.half_extents_m.length(),
         }
     }
 }
@@ -89,31 +89,31 @@ impl View {
             .all(|side| ends.iter().any(|end| end.dot(*side) > -ball.radius))
     }
 
-    /// The level of each object, or `None` where it is out of sight.
+    /// The level of each part, or `None` where it is out of sight.
     pub(super) fn levels(
         &self,
         scene: &SceneInstance,
         assets: &Assets,
         balls: &[Ball],
     ) -> Vec<Option<usize>> {
-        let level = |(object, ball): (&Object, &Ball)| {
+        let level = |((_, part), ball): ((usize, &Part), &Ball)| {
             self.may_see(*ball, Vec3::ZERO).then(|| {
                 let nearest = (self.depth(ball.centre) - ball.radius).max(self.near);
                 let tolerance_m = TOLERANCE_PX * nearest / self.focal_px;
-                level_for(object, assets, tolerance_m)
+                level_for(part, assets, tolerance_m)
             })
         };
-        scene.objects.iter().zip(balls).map(level).collect()
+        scene.parts().zip(balls).map(level).collect()
     }
 }
 
-/// The level whose error, at the object's scale, is at most this.
-pub(super) fn level_for(object: &Object, assets: &Assets, tolerance_m: f32) -> usize {
-    let axes = object.world_from_local;
+/// The level whose error, at the part's scale, is at most this.
+pub(super) fn level_for(part: &Part, assets: &Assets, tolerance_m: f32) -> usize {
+    let axes = part.world_from_local;
     let scale = [axes.x_axis, axes.y_axis, axes.z_axis]
         .iter()
         .fold(1e-9, |most: f32, axis| most.max(axis.length()));
-    assets.meshes[object.mesh].level_for(tolerance_m / scale)
+    assets.meshes[part.mesh].level_for(tolerance_m / scale)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What a scene family draws with: its meshes, each at several levels of detail.
 
+use std::ops::Range;
+
 use glam::{Vec2, Vec3};
 
 use super::shape;
-use super::spec::{SceneSpec, Shape};
+use super::spec::{Family, MaterialSpec, SceneSpec, Shape};
 
 /// A surface as triangles.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,38 +66,56 @@ pub struct Assets {
     pub meshes: Vec<Mesh>,
     /// Lights of one scene, at most.
     pub lights: usize,
-    shapes: Vec<Shape>,
+    /// Whether any body lets light straight through.
+    pub has_media: bool,
+    /// Whether any surface is lacquered or gives off light.
+    pub has_finish: bool,
+    /// Each with the numbers of its variants' meshes.
+    shapes: Vec<(Shape, Range<usize>)>,
 }
 
 impl Assets {
     /// The meshes of all shapes that a spec names.
     pub fn new(spec: &SceneSpec) -> Self {
+        let materials = || {
+            let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
+            let dressing = dressing.map(|part| &part.material);
+            dressing.chain(spec.objects.iter().flat_map(Family::materials))
+        };
         let mut assets = Assets {
             lights: spec.lights.len(),
+            has_media: materials().any(|material| material.medium.is_some()),
+            has_finish: materials().any(MaterialSpec::has_finish),
             ..Assets::default()
         };
         let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
         for shape in dressing.map(|part| &part.shape) {
             assets.add(shape);
         }
-        for family in &spec.objects {
-            assets.add(&family.shape);
+        for shape in spec.objects.iter().flat_map(Family::shapes) {
+            assets.add(shape);
         }
         assets
     }
 
-    /// The number of a shape's mesh, which is made if it is new.
+    /// The number of a shape's first mesh; its meshes are made if they are new.
     pub fn add(&mut self, shape: &Shape) -> usize {
-        self.mesh_of(shape).unwrap_or_else(|| {
-            self.shapes.push(shape.clone());
-            self.meshes.push(Mesh::new(shape::levels(shape)));
-            self.meshes.len() - 1
-        })
+        if let Some(known) = self.meshes_of(shape) {
+            return known.start;
+        }
+        let first = self.meshes.len();
+        let variants = (0..shape::variants(shape)).map(|variant| shape::levels(shape, variant));
+        self.meshes.extend(variants.map(Mesh::new));
+        let numbers = first..self.meshes.len();
+        self.shapes.push((shape.clone(), numbers));
+        first
     }
 
-    /// The number of a shape's mesh.
-    pub(super) fn mesh_of(&self, shape: &Shape) -> Option<usize> {
-        self.shapes.iter().position(|known| known == shape)
+    /// The numbers of a shape's meshes, one a variant.
+    pub(super) fn meshes_of(&self, shape: &Shape) -> Option<Range<usize>> {
+        let mut known = self.shapes.iter();
+        let found = known.find(|(known, _)| known == shape);
+        found.map(|(_, numbers)| numbers.clone())
     }
 }
 

@@ -194,9 +194,10 @@ pub struct Ground {
 }
 
 /// How a surface is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
+    #[default]
     Plain,
     /// Streaks of a second colour over this share of the surface.
     Marble {
@@ -213,8 +214,8 @@ pub enum Pattern {
     },
 }
 
-/// How a surface reflects.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// How a surface reflects; by default none is smooth and black.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Material {
     pub linear_rgb: [f32; 3],
     pub pattern: Pattern,
@@ -226,24 +227,84 @@ pub struct Material {
     pub gloss: f32,
     /// How much the ground shines through, in 0..=1.
     pub translucency: f32,
+    /// Share of the surface under a smooth layer of lacquer, whose roughness comes with it.
+    pub clear_coat: f32,
+    pub clear_coat_roughness: f32,
+    /// Radiance that the surface itself gives off.
+    pub emission_linear_rgb: [f32; 3],
+    /// What the body is where it has no surface: light passes straight through it.
+    pub medium: Option<Medium>,
 }
 
-/// One object.
+/// What happens to light along its way through a body.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Medium {
+    /// Share lost a metre, as a natural logarithm (Beer-Lambert law).
+    pub absorption_per_m: [f32; 3],
+    /// Radiance gained a metre.
+    pub glow_per_m: [f32; 3],
+    /// How much the medium's density varies, in 0..=1, and over what length.
+    pub mottling: f32,
+    pub mottling_scale_m: f32,
+}
+
+/// One object: a rigid body that is labelled as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Object {
     /// The family's name, or `dressing`.
     pub family: String,
     /// Identifier of its category; `None` for what is not labelled.
     pub category_id: Option<u32>,
+    /// Its pose: a rotation, then a translation, from its own space, whose origin is the middle
+    /// of the box around it.
+    pub world_from_object: Mat4,
+    /// Half the size of that box along the object's own axes.
+    pub half_extents_m: Vec3,
+    pub parts: Vec<Part>,
+    /// How much longer its box's sides are than its visible extent, as a share of it.
+    pub label_margin: f32,
+}
+
+/// One surface of an object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Part {
     /// Number of its mesh among the family's assets.
     pub mesh: usize,
-    /// From the mesh's space; its three axes may be scaled.
+    /// From the mesh's space; may scale along its axes.
     pub world_from_local: Mat4,
     /// Half the size of its mesh along its own axes, scaled.
     pub half_extents_m: Vec3,
     pub material: Material,
-    /// How much longer its box's sides are than its visible extent, as a share of it.
-    pub label_margin: f32,
+}
+
+impl Object {
+    /// The object after a rotation and translation of the world.
+    pub fn moved(mut self, by: Mat4) -> Self {
+        self.world_from_object = by * self.world_from_object;
+        for part in &mut self.parts {
+            part.world_from_local = by * part.world_from_local;
+        }
+        self
+    }
+
+    /// Half the size of the box around it along the world's axes, which encloses its own box.
+    pub fn world_half_extents_m(&self) -> Vec3 {
+        let [x, y, z] = [
+            self.world_from_object.x_axis,
+            self.world_from_object.y_axis,
+            self.world_from_object.z_axis,
+        ]
+        .map(|axis| axis.truncate().abs());
+        x * self.half_extents_m.x + y * self.half_extents_m.y + z * self.half_extents_m.z
+    }
+}
+
+impl SceneInstance {
+    /// The parts of all objects in order, each with its object's index.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, &Part)> {
+        let numbered = self.objects.iter().enumerate();
+        numbered.flat_map(|(index, object)| object.parts.iter().map(move |part| (index, part)))
+    }
 }
 
 #[cfg(test)]

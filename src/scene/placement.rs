@@ -44,7 +44,7 @@ pub(super) fn find_room(
     generator: &mut Generator,
 ) -> Option<Footprint> {
     let area = Vec2::new(placement.area_mm[0] as f32, placement.area_mm[1] as f32) / 2000.0;
-    let half = half_extents.truncate();
+    let half = half_extents.truncate() * (1.0 - placement.overlap as f32);
     let near = generator.random::<f64>() < placement.clustering && !neighbours.is_empty();
     (0..PLACEMENT_ATTEMPTS).find_map(|attempt| {
         let mut unit = || generator.random::<f32>() * 2.0 - 1.0;

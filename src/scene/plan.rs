@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::asset::Assets;
 use super::shape::signed_area;
-use super::spec::{Class, EnvironmentSpec, LabelRule, LightSpec, Paint, SceneSpec, Shape};
+use super::spec::{
+    Class, EnvironmentSpec, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
+    SceneSpec, Shape,
+};
 use crate::annotation::Category;
 use crate::spec::{self, Distribution, Override, Problems, SpecError};
 
@@ -22,6 +25,9 @@ const MAX_LIGHTS: usize = 4;
 
 /// The most points of a profile or an outline.
 const MAX_POINTS: usize = 256;
+
+/// The most variants of a bent shape.
+const MAX_VARIANTS: usize = 64;
 
 /// The most objects of one image.
 const MAX_OBJECTS: f64 = 500.0;
@@ -250,6 +256,7 @@ impl SceneSpec {
         for (key, value) in [
             ("placement.clustering", placement.clustering),
             ("placement.same_kind", placement.same_kind),
+            ("placement.overlap", placement.overlap),
             (
                 "labels.min_visible_fraction",
                 self.labels.min_visible_fraction,
@@ -277,29 +284,31 @@ impl SceneSpec {
                     &key,
                     "position_mm and jitter_mm must be finite, jitter_mm not negative",
                 );
-                let ok = [part.roughness, part.metallic]
-                    .iter()
-                    .all(|share| (0.0..=1.0).contains(share));
-                problems.require(ok, &key, "roughness and metallic must be within 0..=1");
+                check_material(problems, &key, &part.material);
             }
         }
         let weights: Vec<f64> = self.objects.iter().map(|f| f.weight).collect();
         check_weights(problems, "objects", &weights);
         for (index, family) in self.objects.iter().enumerate() {
             let key = format!("objects[{index}]");
-            check_shape(problems, &key, &family.shape);
             check_paints(problems, &format!("{key}.paints"), &family.paints);
-            for (name, distribution, low, high) in [
-                ("scale", &family.scale, 0.01, 100.0),
-                ("roughness", &family.roughness, 0.0, 1.0),
-                ("gloss", &family.gloss, 0.0, 1.0),
-                ("metallic", &family.metallic, 0.0, 1.0),
-                ("marbling", &family.marbling, 0.0, 1.0),
-                ("translucency", &family.translucency, 0.0, 1.0),
-            ] {
-                check_range(problems, &format!("{key}.{name}"), distribution, low, high);
+            check_material(problems, &key, &family.material);
+            check_size(problems, &key, &family.scale, &family.stretch);
+            let ok = family.shape.is_some() != !family.parts.is_empty();
+            problems.require(ok, &key, "needs either `shape` or `parts`");
+            if let Some(shape) = &family.shape {
+                check_shape(problems, &key, shape);
             }
-            let is_die = matches!(family.shape, Shape::Die { .. });
+            for (index, part) in family.parts.iter().enumerate() {
+                check_part(problems, &format!("{key}.parts[{index}]"), part);
+            }
+            let ok = family.parts.is_empty() || family.parts.iter().any(|p| p.probability >= 1.0);
+            problems.require(
+                ok,
+                &format!("{key}.parts"),
+                "one part at least must be there for certain: leave its probability at 1",
+            );
+            let is_die = matches!(family.shape, Some(Shape::Die { .. }));
             let ok = family.class != Class::UpperFace || is_die;
             problems.require(
                 ok,
@@ -344,6 +353,64 @@ fn check_weights(problems: &mut Problems, key: &str, weights: &[f64]) {
 fn check_paints(problems: &mut Problems, key: &str, paints: &[Paint]) {
     let weights: Vec<f64> = paints.iter().map(|paint| paint.weight).collect();
     check_weights(problems, key, &weights);
+}
+
+fn check_size(
+    problems: &mut Problems,
+    key: &str,
+    scale: &Distribution,
+    stretch: &[Distribution; 3],
+) {
+    check_range(problems, &format!("{key}.scale"), scale, 0.01, 100.0);
+    for factor in stretch {
+        check_range(problems, &format!("{key}.stretch"), factor, 0.01, 100.0);
+    }
+}
+
+fn check_material(problems: &mut Problems, key: &str, material: &MaterialSpec) {
+    let key = format!("{key}.material");
+    for (name, distribution, high) in [
+        ("roughness", &material.roughness, 1.0),
+        ("gloss", &material.gloss, 1.0),
+        ("metallic", &material.metallic, 1.0),
+        ("marbling", &material.marbling, 1.0),
+        ("translucency", &material.translucency, 1.0),
+        ("clear_coat", &material.clear_coat, 1.0),
+        ("clear_coat_roughness", &material.clear_coat_roughness, 1.0),
+        ("emission", &material.emission, 1e4),
+    ] {
+        check_range(problems, &format!("{key}.{name}"), distribution, 0.0, high);
+    }
+    if let Some(medium) = &material.medium {
+        let mut check = |name: &str, distribution: &Distribution, low, high| {
+            check_range(problems, &format!("{key}.medium.{name}"), distribution, low, high);
+        };
+        check("thickness_mm", &medium.thickness_mm, 1e-3, 1e5);
+        check("mottling", &medium.mottling, 0.0, 1.0);
+        check("mottling_scale_mm", &medium.mottling_scale_mm, 1e-3, 1e5);
+        if let MediumEffect::Glows { level } = &medium.effect {
+            check("effect.glows.level", level, 0.0, 1e4);
+        }
+    }
+}
+
+fn check_part(problems: &mut Problems, key: &str, part: &FamilyPart) {
+    check_shape(problems, key, &part.shape);
+    check_size(problems, key, &part.scale, &part.stretch);
+    for along in &part.position_mm {
+        check_range(problems, &format!("{key}.position_mm"), along, -1e5, 1e5);
+    }
+    for turn in &part.rotation_deg {
+        check_range(problems, &format!("{key}.rotation_deg"), turn, -3600.0, 3600.0);
+    }
+    let ok = (0.0..=1.0).contains(&part.probability);
+    problems.require(ok, &format!("{key}.probability"), "is not within 0..=1");
+    if !part.paints.is_empty() {
+        check_paints(problems, &format!("{key}.paints"), &part.paints);
+    }
+    if let Some(material) = &part.material {
+        check_material(problems, key, material);
+    }
 }
 
 fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
@@ -405,6 +472,18 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
             height_mm,
         } => positive(height_mm) && is_outline(outline_mm),
         Shape::Quad { size_mm } => size_mm.iter().all(|side| positive(*side)),
+        Shape::Bent {
+            ref shape,
+            amount_mm,
+            scale_mm,
+            variants,
+        } => {
+            check_shape(problems, &format!("{key}.shape.bent"), shape);
+            positive(amount_mm)
+                && positive(scale_mm)
+                && (1..=MAX_VARIANTS).contains(&variants)
+                && !matches!(**shape, Shape::Bent { .. })
+        }
     };
     let rule = match shape {
         Shape::Lathe { .. } => {
@@ -416,6 +495,9 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
         Shape::Torus { .. } => "tube_mm must be positive and at most half of diameter_mm",
         Shape::Cone { .. } => "height_mm and one diameter must be positive, the other not negative",
         Shape::Disc { .. } => "sizes must be positive",
+        Shape::Bent { .. } => {
+            "amount_mm and scale_mm must be positive, variants within 1..=64, and what is bent not bent itself"
+        }
         _ => {
             "sizes must be positive, roundings at most half the smallest side, pip_radius at most 0.25"
         }
@@ -494,19 +576,19 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let mut spec = dice();
         spec.image.width_px = 0;
-        spec.objects[0].shape = Shape::Sphere { diameter_mm: -1.0 };
+        spec.objects[0].shape = Some(Shape::Sphere { diameter_mm: -1.0 });
         spec.placement.clustering = 2.0;
         spec.image.supersampling = 3;
         spec.lights = vec![spec.lights[0].clone(); 5];
-        spec.objects[1].shape = Shape::Extrusion {
+        spec.objects[1].shape = Some(Shape::Extrusion {
             // Crosses itself.
             outline_mm: vec![[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0]],
             height_mm: 1.0,
-        };
-        spec.objects[2].shape = Shape::Lathe {
+        });
+        spec.objects[2].shape = Some(Shape::Lathe {
             // Has a hole along its axis.
             profile_mm: vec![[1.0, 0.0], [2.0, 0.0], [2.0, 1.0]],
-        };
+        });
         let message = spec.into_plan(Path::new("s.yaml")).unwrap_err().to_string();
         for part in [
             "image.width_px",

@@ -3,11 +3,12 @@
 use glam::{Mat3, Mat4, Vec2, Vec3};
 use rand::RngExt;
 
-use super::instance::{Camera, Ground, Material, Object, Pattern, SceneInstance, Sensor};
+use super::body::{draw_dressing, draw_object};
+use super::instance::{Camera, Ground, Object, SceneInstance, Sensor};
 use super::light;
 use super::placement::{Footprint, find_room};
 use super::plan::ScenePlan;
-use super::spec::{Class, Dressing, Family, Paint, Shape};
+use super::spec::Dressing;
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
 
@@ -75,7 +76,11 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
 }
 
 /// One entry, with a probability in proportion to its weight.
-fn pick<'a, T>(items: &'a [T], weight: impl Fn(&T) -> f64, generator: &mut Generator) -> &'a T {
+pub(super) fn pick<'a, T>(
+    items: &'a [T],
+    weight: impl Fn(&T) -> f64,
+    generator: &mut Generator,
+) -> &'a T {
     let total: f64 = items.iter().map(&weight).sum();
     let mut left = generator.random::<f64>() * total;
     let mut last = &items[0];
@@ -128,18 +133,17 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
         let neighbours = first..taken.len();
         match find_room(
             &spec.placement,
-            object.half_extents_m,
+            object.world_half_extents_m(),
             &taken,
             neighbours,
             &mut generator,
         ) {
             Some(footprint) => {
-                let height = object.half_extents_m.z;
-                object.world_from_local = Mat4::from_translation(footprint.centre.extend(height))
-                    * Mat4::from_rotation_z(footprint.yaw)
-                    * object.world_from_local;
+                let height = object.world_half_extents_m().z;
+                let pose = Mat4::from_translation(footprint.centre.extend(height))
+                    * Mat4::from_rotation_z(footprint.yaw);
                 taken.push(footprint);
-                objects.push(object);
+                objects.push(object.moved(pose));
             }
             None => not_placed += 1,
         }
@@ -147,25 +151,8 @@ fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
     (objects, not_placed)
 }
 
-fn metres(mm: f64) -> f32 {
+pub(super) fn metres(mm: f64) -> f32 {
     (mm / 1000.0) as f32
-}
-
-/// An object of a shape around the origin, with no pose and no class yet.
-fn object_of(plan: &ScenePlan, shape: &Shape, scale: f32, material: Material) -> Object {
-    let number = plan.assets().mesh_of(shape);
-    let number = number.expect("a plan has the meshes of all its shapes");
-    let mesh = &plan.assets().meshes[number];
-    Object {
-        family: String::new(),
-        category_id: None,
-        mesh: number,
-        world_from_local: Mat4::from_scale(Vec3::splat(scale))
-            * Mat4::from_translation(-mesh.centre_m),
-        half_extents_m: mesh.half_extents_m * scale,
-        material,
-        label_margin: 0.0,
-    }
 }
 
 fn dress(
@@ -176,15 +163,7 @@ fn dress(
     generator: &mut Generator,
 ) {
     for part in &chosen.parts {
-        let material = Material {
-            linear_rgb: part.colour.linear_rgb(),
-            pattern: Pattern::Plain,
-            roughness: part.roughness as f32,
-            metallic: part.metallic as f32,
-            gloss: 0.0,
-            translucency: 0.0,
-        };
-        let mut object = object_of(plan, &part.shape, 1.0, material);
+        let object = draw_dressing(plan, part, generator);
         let mut jitter = || {
             let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
             unit.sample(generator) * part.jitter_mm
@@ -197,86 +176,7 @@ fn dress(
             yaw: 0.0,
         });
         let height = metres(z) + object.half_extents_m.z;
-        object.family = "dressing".to_owned();
-        object.world_from_local =
-            Mat4::from_translation(centre.extend(height)) * object.world_from_local;
-        objects.push(object);
-    }
-}
-
-/// The rotation that brings the face with `pips` pips up: a die's faces are one +x,
-/// two +y, three +z, and opposite faces sum to seven. That is the western handedness:
-/// one, two, three run counter-clockwise around their corner.
-fn face_up(pips: usize) -> Mat3 {
-    let normal = [
-        Vec3::X,
-        Vec3::Y,
-        Vec3::Z,
-        Vec3::NEG_Z,
-        Vec3::NEG_Y,
-        Vec3::NEG_X,
-    ][pips - 1];
-    let side = if normal.z == 0.0 { Vec3::Z } else { Vec3::X };
-    // Rows are the local axes that become world x, y and z.
-    Mat3::from_cols(side, normal.cross(side), normal).transpose()
-}
-
-fn draw_object(
-    plan: &ScenePlan,
-    family: &Family,
-    paint: &Paint,
-    generator: &mut Generator,
-) -> Object {
-    let mut draw = |distribution: &Distribution| distribution.sample(generator) as f32;
-    let scale = draw(&family.scale).clamp(0.01, 100.0);
-    let mut fraction = |distribution: &Distribution| draw(distribution).clamp(0.0, 1.0);
-    let (roughness, gloss, marbling, translucency) = (
-        fraction(&family.roughness),
-        fraction(&family.gloss),
-        fraction(&family.marbling),
-        fraction(&family.translucency),
-    );
-    let metallic = fraction(&family.metallic);
-    let pips = generator.random_range(1..=6_usize);
-    let category_id = match &family.class {
-        Class::UpperFace => plan.category_id(ScenePlan::face_name(pips)),
-        Class::Fixed(name) => plan.category_id(name),
-        Class::Unlabelled => None,
-    };
-    let second = paint.second.unwrap_or(paint.body).linear_rgb();
-    let (pattern, turn) = match family.shape {
-        Shape::Die { pip_radius, .. } => (
-            Pattern::Pips {
-                radius: pip_radius as f32,
-                linear_rgb: paint.pips.map_or([0.9; 3], |colour| colour.linear_rgb()),
-                marbling,
-                marble_linear_rgb: second,
-            },
-            Mat4::from_mat3(face_up(pips)),
-        ),
-        _ if marbling > 0.0 => (
-            Pattern::Marble {
-                share: marbling,
-                linear_rgb: second,
-            },
-            Mat4::IDENTITY,
-        ),
-        _ => (Pattern::Plain, Mat4::IDENTITY),
-    };
-    let material = Material {
-        linear_rgb: paint.body.linear_rgb(),
-        pattern,
-        roughness,
-        metallic,
-        gloss,
-        translucency,
-    };
-    let mut object = object_of(plan, &family.shape, scale, material);
-    object.world_from_local = turn * object.world_from_local;
-    Object {
-        family: family.name.clone(),
-        category_id,
-        ..object
+        objects.push(object.moved(Mat4::from_translation(centre.extend(height))));
     }
 }
 
@@ -289,27 +189,6 @@ mod tests {
     fn dice() -> ScenePlan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
         ScenePlan::load(&path, &[]).unwrap()
-    }
-
-    #[test]
-    fn a_rotation_brings_its_face_up_and_keeps_handedness() {
-        let normals = [
-            Vec3::X,
-            Vec3::Y,
-            Vec3::Z,
-            Vec3::NEG_Z,
-            Vec3::NEG_Y,
-            Vec3::NEG_X,
-        ];
-        for pips in 1..=6 {
-            let turn = face_up(pips);
-            assert!(
-                (turn * normals[pips - 1] - Vec3::Z).length() < 1e-6,
-                "{pips}"
-            );
-            assert!((turn.determinant() - 1.0).abs() < 1e-6, "{pips}");
-            assert_eq!(normals[pips - 1], -normals[6 - pips]);
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! segments lies `r (1 - cos(pi / n))` from its circle of radius `r`, which is the level's
 //! error.
 
+mod bent;
 mod extrusion;
 mod lathe;
 mod quad;
@@ -19,8 +20,16 @@ use super::spec::Shape;
 /// so that a quarter of a circle and its half are whole.
 const SEGMENTS: [usize; 6] = [96, 64, 40, 24, 16, 8];
 
-/// The levels of a shape, the finest first.
-pub(super) fn levels(shape: &Shape) -> Vec<Level> {
+/// How many meshes a shape has.
+pub(super) fn variants(shape: &Shape) -> usize {
+    match shape {
+        Shape::Bent { variants, .. } => *variants,
+        _ => 1,
+    }
+}
+
+/// The levels of one variant of a shape, the finest first.
+pub(super) fn levels(shape: &Shape, variant: usize) -> Vec<Level> {
     let curved = largest_radius(shape);
     let counts: &[usize] = if curved > 0.0 {
         &SEGMENTS
@@ -30,7 +39,7 @@ pub(super) fn levels(shape: &Shape) -> Vec<Level> {
     counts
         .iter()
         .map(|segments| Level {
-            geometry: build(shape, *segments),
+            geometry: build(shape, *segments, variant),
             error_m: curved * (1.0 - (std::f32::consts::PI / *segments as f32).cos()),
         })
         .collect()
@@ -67,10 +76,11 @@ fn largest_radius(shape: &Shape) -> f32 {
             metres(profile_mm.iter().fold(0.0, |most: f64, at| most.max(at[0])))
         }
         Shape::Extrusion { .. } | Shape::Quad { .. } => 0.0,
+        Shape::Bent { shape, .. } => largest_radius(shape),
     }
 }
 
-fn build(shape: &Shape, segments: usize) -> Geometry {
+fn build(shape: &Shape, segments: usize, variant: usize) -> Geometry {
     match shape {
         Shape::Die {
             size_mm, rounding, ..
@@ -174,6 +184,17 @@ fn build(shape: &Shape, segments: usize) -> Geometry {
             extrusion::build(&points, metres(*height_mm))
         }
         Shape::Quad { size_mm } => quad::build(Vec2::from(size_mm.map(metres)) / 2.0),
+        Shape::Bent {
+            shape,
+            amount_mm,
+            scale_mm,
+            ..
+        } => bent::bend(
+            build(shape, segments, variant),
+            metres(*amount_mm),
+            metres(*scale_mm),
+            variant,
+        ),
     }
 }
 
@@ -281,7 +302,7 @@ pub(super) mod tests {
     #[test]
     fn shapes_enclose_their_volumes() {
         for (shape, expected) in closed_shapes() {
-            let levels = levels(&shape);
+            let levels = levels(&shape, 0);
             let measured = volume(&levels[0].geometry);
             assert!(
                 (measured / expected - 1.0).abs() < 0.004,
@@ -306,8 +327,14 @@ pub(super) mod tests {
             rounding: 0.3,
             pip_radius: 0.2,
         });
+        shapes.push(Shape::Bent {
+            shape: Box::new(Shape::Sphere { diameter_mm: 20.0 }),
+            amount_mm: 1.5,
+            scale_mm: 8.0,
+            variants: 3,
+        });
         for shape in shapes {
-            for level in levels(&shape) {
+            for level in levels(&shape, 0) {
                 let geometry = &level.geometry;
                 // Corners that lie at one place count as one.
                 let key = |index: u32| {
@@ -341,7 +368,7 @@ pub(super) mod tests {
     #[test]
     fn normals_are_those_of_the_triangles() {
         for (shape, _) in closed_shapes() {
-            let geometry = &levels(&shape)[0].geometry;
+            let geometry = &levels(&shape, 0)[0].geometry;
             for [a, b, c] in &geometry.triangles {
                 let at = |index: &u32| geometry.positions[*index as usize];
                 let flat = (at(b) - at(a)).cross(at(c) - at(a)).normalize();
@@ -359,7 +386,7 @@ pub(super) mod tests {
         let shape = Shape::Sphere {
             diameter_mm: 2000.0,
         };
-        for level in levels(&shape) {
+        for level in levels(&shape, 0) {
             let geometry = &level.geometry;
             let at = |index: u32| geometry.positions[index as usize];
             let farthest = geometry

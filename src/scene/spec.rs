@@ -176,13 +176,13 @@ fn six_metres() -> f64 {
 pub struct Dressing {
     pub weight: f64,
     #[serde(default)]
-    pub parts: Vec<Part>,
+    pub parts: Vec<DressingPart>,
 }
 
 /// One unlabelled thing at a fixed place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+pub struct DressingPart {
     pub shape: Shape,
     /// Centre of its footprint, and its height above the ground.
     pub position_mm: [f64; 3],
@@ -190,14 +190,8 @@ pub struct Part {
     #[serde(default)]
     pub jitter_mm: f64,
     pub colour: Colour,
-    #[serde(default = "matt")]
-    pub roughness: f64,
     #[serde(default)]
-    pub metallic: f64,
-}
-
-fn matt() -> f64 {
-    0.7
+    pub material: MaterialSpec,
 }
 
 /// How many objects lie where.
@@ -214,6 +208,10 @@ pub struct PlacementSpec {
     /// Probability that all objects of an image are of one family and paint.
     #[serde(default)]
     pub same_kind: f64,
+    /// How far objects may lie over each other, as a share of their sizes in 0..1: 0 keeps
+    /// them apart.
+    #[serde(default)]
+    pub overlap: f64,
 }
 
 /// A family of objects.
@@ -224,23 +222,137 @@ pub struct Family {
     pub class: Class,
     #[serde(default = "one")]
     pub weight: f64,
-    pub shape: Shape,
-    /// Factor on the whole shape.
+    /// What it looks like, where it is of one part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// What it looks like, where it is of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FamilyPart>,
+    /// Factor on the whole object.
     #[serde(default = "unit")]
     pub scale: Distribution,
+    /// Factors along its own axes.
+    #[serde(default = "units")]
+    pub stretch: [Distribution; 3],
     pub paints: Vec<Paint>,
+    #[serde(default)]
+    pub material: MaterialSpec,
+}
+
+impl Family {
+    /// The shapes of all its parts.
+    pub fn shapes(&self) -> impl Iterator<Item = &Shape> {
+        let parts = self.parts.iter().map(|part| &part.shape);
+        self.shape.iter().chain(parts)
+    }
+
+    /// The materials of all its parts.
+    pub fn materials(&self) -> impl Iterator<Item = &MaterialSpec> {
+        let parts = self.parts.iter().filter_map(|part| part.material.as_ref());
+        std::iter::once(&self.material).chain(parts)
+    }
+}
+
+/// One part of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FamilyPart {
+    pub shape: Shape,
+    /// Place of its middle in the object.
+    #[serde(default = "nones")]
+    pub position_mm: [Distribution; 3],
+    /// Turns around the object's x, y and z axes, in that order.
+    #[serde(default = "nones")]
+    pub rotation_deg: [Distribution; 3],
+    /// Factor on the part.
+    #[serde(default = "unit")]
+    pub scale: Distribution,
+    /// Factors along its own axes.
+    #[serde(default = "units")]
+    pub stretch: [Distribution; 3],
+    /// How often an object has it.
+    #[serde(default = "one")]
+    pub probability: f64,
+    /// Its colours; those of the object where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paints: Vec<Paint>,
+    /// What it is made of; as the object where this is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub material: Option<MaterialSpec>,
+}
+
+/// What something is made of. Colours come from its paint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaterialSpec {
+    /// 0 is a mirror, 1 is matt.
     pub roughness: Distribution,
     /// Strength of the reflection of what is no metal: 1 is that of glass or plastic.
     pub gloss: Distribution,
     /// 1 for bare metal, whose reflection has the body's colour.
-    #[serde(default = "none")]
     pub metallic: Distribution,
     /// How much of the second colour streaks through, in 0..=1.
-    #[serde(default = "none")]
     pub marbling: Distribution,
     /// How much the ground shines through, in 0..=1.
-    #[serde(default = "none")]
     pub translucency: Distribution,
+    /// Share of the surface under a layer of lacquer, in 0..=1.
+    pub clear_coat: Distribution,
+    pub clear_coat_roughness: Distribution,
+    /// Radiance that the surface gives off in the body's colour.
+    pub emission: Distribution,
+    /// The body has no surface: light passes straight through it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<MediumSpec>,
+}
+
+impl Default for MaterialSpec {
+    fn default() -> Self {
+        MaterialSpec {
+            roughness: Distribution::Constant(0.7),
+            gloss: none(),
+            metallic: none(),
+            marbling: none(),
+            translucency: none(),
+            clear_coat: none(),
+            clear_coat_roughness: Distribution::Constant(0.05),
+            emission: none(),
+            medium: None,
+        }
+    }
+}
+
+impl MaterialSpec {
+    /// Whether anything of it is lacquered or gives off light.
+    pub fn has_finish(&self) -> bool {
+        [&self.clear_coat, &self.emission]
+            .iter()
+            .any(|share| **share != none())
+    }
+}
+
+/// A body that light passes straight through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediumSpec {
+    pub effect: MediumEffect,
+    /// Thickness at which the effect is as said.
+    pub thickness_mm: Distribution,
+    /// How much the density varies from place to place, in 0..=1.
+    #[serde(default = "none")]
+    pub mottling: Distribution,
+    /// Over what length it varies.
+    #[serde(default = "unit")]
+    pub mottling_scale_mm: Distribution,
+}
+
+/// What a medium does to light.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum MediumEffect {
+    /// White light comes out in the paint's colour, and more of it is lost in a thicker body.
+    Absorbs,
+    /// It gives off light of this radiance in the paint's colour.
+    Glows { level: Distribution },
 }
 
 fn one() -> f64 {
@@ -249,6 +361,14 @@ fn one() -> f64 {
 
 fn unit() -> Distribution {
     Distribution::Constant(1.0)
+}
+
+fn units() -> [Distribution; 3] {
+    [unit(), unit(), unit()]
+}
+
+fn nones() -> [Distribution; 3] {
+    [none(), none(), none()]
 }
 
 fn none() -> Distribution {
@@ -335,6 +455,21 @@ pub enum Shape {
     Quad {
         size_mm: [f64; 2],
     },
+    /// Another shape with each point moved at random, alike where points are near. An object
+    /// is one of `variants`.
+    Bent {
+        shape: Box<Shape>,
+        /// How far points move, about.
+        amount_mm: f64,
+        /// Over what length they move alike.
+        scale_mm: f64,
+        #[serde(default = "eight")]
+        variants: usize,
+    },
+}
+
+fn eight() -> usize {
+    8
 }
 
 /// Colours that go together.

@@ -88,16 +88,16 @@ pub(super) struct DrawList {
 }
 
 impl DrawList {
-    /// Objects of one mesh and level go into one run. `drawn` is the list of all passes; an
-    /// object's number there is one more than in the scene, the ground's is 0.
+    /// Parts of one mesh and level go into one run. `drawn` is the list of all passes; a part's
+    /// number there is one more than in the scene, the ground's is 0.
     pub(super) fn new(
         meshes: &Meshes,
-        of_objects: impl Iterator<Item = (usize, Option<usize>)>,
+        of_parts: impl Iterator<Item = (usize, Option<usize>)>,
         with_ground: bool,
         drawn: &mut Vec<u32>,
     ) -> Self {
         let mut visible: Vec<(usize, usize, u32)> = (1..)
-            .zip(of_objects)
+            .zip(of_parts)
             .filter_map(|(number, (mesh, level))| Some((mesh, level?, number)))
             .collect();
         visible.sort_unstable();

@@ -3,6 +3,7 @@
 use glam::{Vec3, Vec4};
 
 use super::super::view::{Ball, View};
+use crate::scene::Part;
 
 /// Side of a tile; a constant of the shader too.
 pub(super) const TILE_PX: u32 = 32;
@@ -71,10 +72,18 @@ fn bounds(view: &View, ball: &Ball, width_px: u32, height_px: u32) -> Option<[u3
     Some([left, right, top, bottom])
 }
 
-/// The ball that an object keeps light with, a little larger than its least extent.
-pub(super) fn occluder(centre: Vec3, half_extents_m: Vec3) -> Ball {
+/// What keeps no light away.
+pub(super) const NO_OCCLUDER: Ball = Ball {
+    centre: Vec3::ZERO,
+    radius: 0.0,
+};
+
+/// The ball that a part keeps light away with, a little larger than its least extent.
+pub(super) fn occluder(centre: Vec3, part: &Part) -> Ball {
+    let is_medium = part.material.medium.is_some();
+    let radius = part.half_extents_m.min_element() * 1.2;
     Ball {
         centre,
-        radius: half_extents_m.min_element() * 1.2,
+        radius: if is_medium { 0.0 } else { radius },
     }
 }

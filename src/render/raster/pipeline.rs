@@ -3,6 +3,7 @@
 use super::meshes::Vertex;
 use super::shader;
 use super::target::{COLOUR, DEPTH, DISTANCE, IDS, RADIANCE, SAMPLES};
+use crate::scene::Assets;
 
 #[derive(Debug)]
 pub(super) struct Layouts {
@@ -10,6 +11,7 @@ pub(super) struct Layouts {
     pub light: wgpu::BindGroupLayout,
     pub samples: wgpu::BindGroupLayout,
     pub shade: wgpu::BindGroupLayout,
+    pub optical: wgpu::BindGroupLayout,
     pub radiance: wgpu::BindGroupLayout,
 }
 
@@ -21,6 +23,9 @@ pub(super) struct Pipelines {
     /// One a class of pixels, where all shadows are sharp and where not.
     pub sharp: Vec<wgpu::RenderPipeline>,
     pub soft: Vec<wgpu::RenderPipeline>,
+    /// What light loses and gains in media, and the two steps that apply it to the picture;
+    /// none where the family has no media.
+    pub media: Option<[wgpu::RenderPipeline; 3]>,
     pub post: wgpu::RenderPipeline,
 }
 
@@ -93,6 +98,10 @@ impl Layouts {
                     storage,
                 ],
             ),
+            optical: layout(
+                Stages::FRAGMENT,
+                &[texture(Sample::Float { filterable: false }, Dimension::D2); 2],
+            ),
             radiance: layout(
                 Stages::FRAGMENT,
                 &[texture(Sample::Float { filterable: false }, Dimension::D2)],
@@ -101,18 +110,39 @@ impl Layouts {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Faces {
+    Front,
+    Both,
+}
+
 /// How one pipeline differs from the others.
 struct Pass<'a> {
     source: &'a str,
     extra: Option<&'a wgpu::BindGroupLayout>,
     formats: &'a [wgpu::TextureFormat],
     depth: Option<wgpu::CompareFunction>,
-    has_mesh: bool,
+    /// Which triangles of meshes are drawn; none where the pass fills the whole image.
+    faces: Option<Faces>,
+    /// How a colour joins what is there: its factor, and that of what is there.
+    blend: Option<[wgpu::BlendFactor; 2]>,
     constants: &'a [(&'a str, f64)],
 }
 
 /// The class of edges, whose pixels have several samples; a constant of the shaders too.
 const EDGE: u32 = 4;
+
+fn blended([src_factor, dst_factor]: [wgpu::BlendFactor; 2]) -> wgpu::BlendState {
+    let component = wgpu::BlendComponent {
+        src_factor,
+        dst_factor,
+        operation: wgpu::BlendOperation::Add,
+    };
+    wgpu::BlendState {
+        color: component,
+        alpha: wgpu::BlendComponent::REPLACE,
+    }
+}
 
 fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::RenderPipeline {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -136,7 +166,12 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
     let targets: Vec<_> = pass
         .formats
         .iter()
-        .map(|format| Some((*format).into()))
+        .map(|format| {
+            Some(wgpu::ColorTargetState {
+                blend: pass.blend.map(blended),
+                ..(*format).into()
+            })
+        })
         .collect();
     device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
         label: None,
@@ -148,10 +183,14 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
                 constants: pass.constants,
                 ..Default::default()
             },
-            buffers: if pass.has_mesh { &buffers } else { &[] },
+            buffers: if pass.faces.is_some() {
+                &buffers
+            } else {
+                &[]
+            },
         },
         primitive: wgpu::PrimitiveState {
-            cull_mode: pass.has_mesh.then_some(wgpu::Face::Back),
+            cull_mode: (pass.faces == Some(Faces::Front)).then_some(wgpu::Face::Back),
             ..Default::default()
         },
         depth_stencil: pass.depth.map(|compare| wgpu::DepthStencilState {
@@ -177,14 +216,14 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
 }
 
 impl Pipelines {
-    /// Pipelines for scenes of this many lights with `supersampling` samples a pixel along
-    /// each axis.
+    /// Pipelines for a family's scenes with `supersampling` samples a pixel along each axis.
     pub(super) fn new(
         device: &wgpu::Device,
         layouts: &Layouts,
-        lights: usize,
+        assets: &Assets,
         supersampling: u32,
     ) -> Self {
+        use wgpu::BlendFactor::{Dst, One, Zero};
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
         let smooth = ("SMOOTH", f64::from(u8::from(supersampling > 1)));
         let geometry = Pass {
@@ -192,7 +231,8 @@ impl Pipelines {
             extra: None,
             formats: &[SAMPLES],
             depth: Some(Greater),
-            has_mesh: true,
+            faces: Some(Faces::Front),
+            blend: None,
             constants: &[],
         };
         let shadow = Pass {
@@ -207,7 +247,8 @@ impl Pipelines {
             extra: Some(&layouts.samples),
             formats: &[IDS, DISTANCE],
             depth: Some(Always),
-            has_mesh: false,
+            faces: None,
+            blend: None,
             constants: &[smooth],
         };
         let post = Pass {
@@ -233,16 +274,46 @@ impl Pipelines {
                 extra: Some(&layouts.shade),
                 formats: &[RADIANCE],
                 depth: Some(Equal),
-                has_mesh: false,
+                faces: None,
+                blend: None,
                 constants: &[
                     smooth,
                     ("CLASS", f64::from(class)),
-                    ("LIGHTS", lights as f64),
+                    ("LIGHTS", assets.lights as f64),
+                    ("FINISHED", f64::from(u8::from(assets.has_finish))),
                     ("SOFT", f64::from(u8::from(soft))),
                 ],
             })
         };
+        let media = || {
+            let gather = Pass {
+                source: shader::MEDIA,
+                extra: Some(&layouts.samples),
+                formats: &[RADIANCE, RADIANCE],
+                depth: None,
+                faces: Some(Faces::Both),
+                blend: Some([One, One]),
+                constants: &[],
+            };
+            let compose = |adds: bool, blend| {
+                make(&Pass {
+                    source: shader::COMPOSE,
+                    extra: Some(&layouts.optical),
+                    formats: &[RADIANCE],
+                    faces: None,
+                    blend: Some(blend),
+                    constants: &[("ADDS", f64::from(u8::from(adds)))],
+                    ..gather
+                })
+            };
+            [
+                make(&gather),
+                compose(false, [Dst, Zero]),
+                compose(true, [One, One]),
+            ]
+        };
         Pipelines {
+            media: assets.has_media.then(media),
             geometry: make(&geometry),
             shadow: make(&shadow),
             classify: make(&classify),

@@ -3,17 +3,17 @@
 use wgpu::util::DeviceExt;
 
 use super::super::frame::{Frame, GroundTruth};
-use super::super::silhouette::covered_pixels;
+use super::super::silhouette::silhouettes;
 use super::super::view::{Ball, View};
 use super::context::{GpuContext, RenderError};
 use super::environment::{SIDE, Surroundings};
 use super::meshes::{DrawList, Meshes};
-use super::occluders::{occluder, tile_lists};
+use super::occluders::{NO_OCCLUDER, occluder, tile_lists};
 use super::pipeline::{Layouts, Pipelines};
 use super::shadow::ShadowView;
-use super::target::{Targets, begin_pass, colour_attachment};
-use super::uniforms::{MAX_LIGHTS, ObjectUniform, SceneUniform};
-use crate::scene::{Assets, Object, SceneInstance};
+use super::target::{Targets, begin_pass, colour_attachment, further_attachment};
+use super::uniforms::{MAX_LIGHTS, PartUniform, SceneUniform};
+use crate::scene::{Assets, Part, SceneInstance};
 
 /// Pipelines and targets for the images of one family; used by one thread at a time.
 #[derive(Debug)]
@@ -64,12 +64,15 @@ struct Work {
     scene: wgpu::BindGroup,
     samples: wgpu::BindGroup,
     shade: wgpu::BindGroup,
+    optical: wgpu::BindGroup,
     radiance: wgpu::BindGroup,
     /// Whether any shadow is soft.
     is_soft: bool,
     /// What each light's map holds.
     shadows: Vec<DrawList>,
     seen: DrawList,
+    /// Bodies that light passes through.
+    media: DrawList,
 }
 
 impl<'a> Renderer<'a> {
@@ -116,10 +119,10 @@ impl<'a> Renderer<'a> {
             size,
             supersampling,
             meshes: Meshes::new(device, assets),
-            pipelines: Pipelines::new(device, &layouts, assets.lights, supersampling),
+            pipelines: Pipelines::new(device, &layouts, assets, supersampling),
             light_groups: light_groups.collect(),
             layouts,
-            targets: Targets::new(device, size, supersampling),
+            targets: Targets::new(device, size, supersampling, assets.has_media),
             shadow_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
                 compare: Some(wgpu::CompareFunction::LessEqual),
                 ..linear.clone()
@@ -138,9 +141,8 @@ impl<'a> Renderer<'a> {
         let device = &self.context.device;
         let view = View::new(scene);
         let balls: Vec<Ball> = scene
-            .objects
-            .iter()
-            .map(|object| Ball::around(object, self.assets))
+            .parts()
+            .map(|(_, part)| Ball::around(part, self.assets))
             .collect();
         let levels = view.levels(scene, self.assets, &balls);
         let work = self.prepare(scene, &view, &balls, &levels);
@@ -150,8 +152,8 @@ impl<'a> Renderer<'a> {
         for buffer in &self.read_back {
             buffer.slice(..).map_async(wgpu::MapMode::Read, |_| {});
         }
-        // Counted while the adapter draws.
-        let covered = covered_pixels(scene, self.assets, &view, &levels);
+        // Found while the adapter draws.
+        let silhouettes = silhouettes(scene, self.assets, &view, &levels);
         device
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|error| RenderError::Lost {
@@ -170,7 +172,7 @@ impl<'a> Renderer<'a> {
             width_px: width,
             ids: Vec::with_capacity((width * height) as usize),
             depth_m: Vec::with_capacity((width * height) as usize),
-            amodal_px: covered,
+            silhouettes,
         };
         self.read_rows(ids, |_, row| truth.ids.extend_from_slice(row))?;
         self.read_rows(distance, |_, row| truth.depth_m.extend_from_slice(row))?;
@@ -203,30 +205,39 @@ impl<'a> Renderer<'a> {
             .collect();
         let mut drawn = Vec::new();
         let mut list = |levels: &[Option<usize>], with_ground| {
-            let of_objects = scene.objects.iter().map(|object| object.mesh);
-            let of_objects = of_objects.zip(levels.iter().copied());
-            DrawList::new(&self.meshes, of_objects, with_ground, &mut drawn)
+            let of_parts = scene.parts().map(|(_, part)| part.mesh);
+            let of_parts = of_parts.zip(levels.iter().copied());
+            DrawList::new(&self.meshes, of_parts, with_ground, &mut drawn)
         };
-        let seen = list(levels, true);
+        // Of what is seen, the solid parts or the others.
+        let of_kind = |is_medium: bool| -> Vec<Option<usize>> {
+            let kinds = scene.parts().map(|(_, part)| part.material.medium.is_some());
+            let levels = levels.iter().zip(kinds);
+            levels
+                .map(|(level, kind)| level.filter(|_| kind == is_medium))
+                .collect()
+        };
+        let seen = list(&of_kind(false), true);
+        let media = list(&of_kind(true), false);
         let shadows = shadow_views
             .iter()
             .map(|shadow| list(&shadow.levels, false))
             .collect();
         let surroundings = Surroundings::new(scene);
         self.upload_environment(&surroundings);
-        let occluders: Vec<Ball> = std::iter::once(occluder(glam::Vec3::ZERO, glam::Vec3::ZERO))
+        let occluders: Vec<Ball> = std::iter::once(NO_OCCLUDER)
             .chain(
                 scene
-                    .objects
-                    .iter()
+                    .parts()
                     .zip(balls)
-                    .map(|(object, ball)| occluder(ball.centre, object.half_extents_m)),
+                    .map(|((_, part), ball)| occluder(ball.centre, part)),
             )
             .collect();
-        let uniforms =
-            |(object, ball): (&Object, &Ball)| ObjectUniform::new(object, self.assets, *ball);
-        let objects: Vec<ObjectUniform> = std::iter::once(ObjectUniform::ground(scene))
-            .chain(scene.objects.iter().zip(&occluders[1..]).map(uniforms))
+        let uniforms = |((object, part), ball): ((usize, &Part), &Ball)| {
+            PartUniform::new(object, part, self.assets, *ball)
+        };
+        let parts: Vec<PartUniform> = std::iter::once(PartUniform::ground(scene))
+            .chain(scene.parts().zip(&occluders[1..]).map(uniforms))
             .collect();
         let (tiles, occluding) = tile_lists(view, &occluders, scene.width_px, scene.height_px);
         let uniform = SceneUniform::new(
@@ -246,7 +257,7 @@ impl<'a> Renderer<'a> {
                 &layouts.scene,
                 &[
                     uniform_buffer.as_entire_binding(),
-                    storage(bytemuck::cast_slice(&objects)).as_entire_binding(),
+                    storage(bytemuck::cast_slice(&parts)).as_entire_binding(),
                     storage(bytemuck::cast_slice(&drawn)).as_entire_binding(),
                 ],
             ),
@@ -273,6 +284,14 @@ impl<'a> Renderer<'a> {
                     storage(bytemuck::cast_slice(&occluding)).as_entire_binding(),
                 ],
             ),
+            optical: bind(
+                device,
+                &layouts.optical,
+                &targets
+                    .optical
+                    .each_ref()
+                    .map(wgpu::BindingResource::TextureView),
+            ),
             radiance: bind(
                 device,
                 &layouts.radiance,
@@ -281,6 +300,7 @@ impl<'a> Renderer<'a> {
             is_soft: uniform.has_soft_shadows(),
             shadows,
             seen,
+            media,
         }
     }
 
@@ -312,7 +332,6 @@ impl<'a> Renderer<'a> {
     fn encode(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
         use wgpu::LoadOp::{Clear, Load};
         let (pipelines, targets) = (&self.pipelines, &self.targets);
-        let view = |texture: &wgpu::Texture| texture.create_view(&Default::default());
         let maps = targets.shadow_layers.iter().zip(&self.light_groups);
         for ((map, light), list) in maps.zip(&work.shadows) {
             let mut pass = begin_pass(encoder, &[], Some((map, Clear(1.0))));
@@ -333,14 +352,7 @@ impl<'a> Renderer<'a> {
         work.seen.draw(&mut pass, &self.meshes);
         drop(pass);
 
-        let (ids, distance) = (view(&targets.ids), view(&targets.distance));
-        let colours = [&ids, &distance].map(colour_attachment);
-        let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Clear(0.0))));
-        pass.set_pipeline(&pipelines.classify);
-        pass.set_bind_group(0, &work.scene, &[]);
-        pass.set_bind_group(1, &work.samples, &[]);
-        pass.draw(0..3, 0..1);
-        drop(pass);
+        self.classify(encoder, work);
 
         let colours = [colour_attachment(&targets.radiance)];
         let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Load)));
@@ -357,7 +369,11 @@ impl<'a> Renderer<'a> {
         }
         drop(pass);
 
-        let colour = view(&targets.colour);
+        if let Some(media) = &pipelines.media {
+            self.draw_media(encoder, work, media);
+        }
+
+        let colour = targets.colour.create_view(&Default::default());
         let mut pass = begin_pass(encoder, &[colour_attachment(&colour)], None);
         pass.set_pipeline(&pipelines.post);
         pass.set_bind_group(0, &work.scene, &[]);
@@ -380,6 +396,57 @@ impl<'a> Renderer<'a> {
                 self.size,
             );
         }
+    }
+
+    /// Tells classes, object numbers and distances from the samples.
+    fn classify(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
+        let targets = &self.targets;
+        let images = [&targets.ids, &targets.distance];
+        let views = images.map(|texture| texture.create_view(&Default::default()));
+        let colours = views.each_ref().map(colour_attachment);
+        let classes = Some((&targets.classes, wgpu::LoadOp::Clear(0.0)));
+        let mut pass = begin_pass(encoder, &colours, classes);
+        pass.set_pipeline(&self.pipelines.classify);
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.samples, &[]);
+        pass.draw(0..3, 0..1);
+    }
+
+    /// What light loses and gains in media, into the picture; then their numbers and distances,
+    /// which the picture no longer needs.
+    fn draw_media(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        work: &Work,
+        [gather, loss, gain]: &[wgpu::RenderPipeline; 3],
+    ) {
+        let targets = &self.targets;
+        let colours = targets.optical.each_ref().map(colour_attachment);
+        let mut pass = begin_pass(encoder, &colours, None);
+        pass.set_pipeline(gather);
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.samples, &[]);
+        work.media.draw(&mut pass, &self.meshes);
+        drop(pass);
+
+        let colours = [further_attachment(&targets.radiance)];
+        let mut pass = begin_pass(encoder, &colours, None);
+        pass.set_bind_group(0, &work.scene, &[]);
+        pass.set_bind_group(1, &work.optical, &[]);
+        for pipeline in [loss, gain] {
+            pass.set_pipeline(pipeline);
+            pass.draw(0..3, 0..1);
+        }
+        drop(pass);
+
+        let colours = [further_attachment(&targets.samples)];
+        let depth = Some((&targets.samples_depth, wgpu::LoadOp::Load));
+        let mut pass = begin_pass(encoder, &colours, depth);
+        pass.set_pipeline(&self.pipelines.geometry);
+        pass.set_bind_group(0, &work.scene, &[]);
+        work.media.draw(&mut pass, &self.meshes);
+        drop(pass);
+        self.classify(encoder, work);
     }
 
     /// Gives the rows of a copied texture without their padding; the buffer can then be used
@@ -412,7 +479,7 @@ mod tests {
 
     use super::*;
     use crate::scene::{
-        Camera, Environment, Ground, Light, LightSource, Material, Pattern, Sensor, Shape,
+        Camera, Environment, Ground, Light, LightSource, Material, Object, Pattern, Sensor, Shape,
     };
 
     const SIDE_PX: u32 = 160;
@@ -423,6 +490,7 @@ mod tests {
     fn upright_die(assets: &Assets, local_up: Vec3, light_towards: Vec3) -> SceneInstance {
         let side = if local_up.z == 0.0 { Vec3::Z } else { Vec3::X };
         let rotation = Mat3::from_cols(side, local_up.cross(side), local_up).transpose();
+        let pose = Mat4::from_translation(Vec3::Z * HALF_M) * Mat4::from_mat3(rotation);
         SceneInstance {
             width_px: SIDE_PX,
             height_px: SIDE_PX,
@@ -461,23 +529,24 @@ mod tests {
             objects: vec![Object {
                 family: "die".to_owned(),
                 category_id: Some(1),
-                mesh: 0,
-                world_from_local: Mat4::from_translation(Vec3::Z * HALF_M)
-                    * Mat4::from_mat3(rotation),
+                world_from_object: pose,
                 half_extents_m: assets.meshes[0].half_extents_m,
-                material: Material {
-                    linear_rgb: [0.9; 3],
-                    pattern: Pattern::Pips {
-                        radius: 0.18,
-                        linear_rgb: [0.01; 3],
-                        marbling: 0.0,
-                        marble_linear_rgb: [0.9; 3],
+                parts: vec![Part {
+                    mesh: 0,
+                    world_from_local: pose,
+                    half_extents_m: assets.meshes[0].half_extents_m,
+                    material: Material {
+                        linear_rgb: [0.9; 3],
+                        pattern: Pattern::Pips {
+                            radius: 0.18,
+                            linear_rgb: [0.01; 3],
+                            marbling: 0.0,
+                            marble_linear_rgb: [0.9; 3],
+                        },
+                        roughness: 1.0,
+                        ..Material::default()
                     },
-                    roughness: 1.0,
-                    metallic: 0.0,
-                    gloss: 0.0,
-                    translucency: 0.0,
-                },
+                }],
                 label_margin: 0.0,
             }],
             not_placed: 0,

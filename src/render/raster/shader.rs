@@ -16,6 +16,13 @@ pub(super) const SHADE: &str = pass!(
     "shade"
 );
 pub(super) const CLASSIFY: &str = pass!("include/scene", "include/class", "classify");
+pub(super) const MEDIA: &str = pass!(
+    "include/scene",
+    "include/class",
+    "include/pattern",
+    "media"
+);
+pub(super) const COMPOSE: &str = pass!("include/scene", "include/class", "compose");
 pub(super) const POST: &str = pass!("include/scene", "post");
 
 #[cfg(test)]
@@ -29,6 +36,8 @@ mod tests {
             ("shadow", SHADOW),
             ("classify", CLASSIFY),
             ("shade", SHADE),
+            ("media", MEDIA),
+            ("compose", COMPOSE),
             ("post", POST),
         ] {
             let module = naga::front::wgsl::parse_str(source)
@@ -44,6 +53,6 @@ mod tests {
         let wgsl = files
             .filter(|f| f.as_ref().unwrap().path().is_file())
             .count();
-        assert_eq!(wgsl, 5, "a new pass is validated here too");
+        assert_eq!(wgsl, 7, "a new pass is validated here too");
     }
 }

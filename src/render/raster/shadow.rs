@@ -24,7 +24,7 @@ pub(super) struct ShadowView {
     /// How far behind what hides it a surface may lie, in metres; or the largest difference
     /// of their distances from the light over the product of both.
     pub reach: f32,
-    /// The level of each object, or `None` where its shadow falls out of sight.
+    /// The level of each part, or `None` where it casts no shadow or its shadow falls out of sight.
     pub levels: Vec<Option<usize>>,
 }
 
@@ -63,9 +63,10 @@ impl ShadowView {
         let projection = rh::proj::directx::perspective(2.0 * tangent.atan(), 1.0, near, far * 4.0);
         let texel = 2.0 * tangent / SHADOW_SIDE_PX as f32;
         let far = far * 4.0;
-        let levels = scene.objects.iter().zip(balls).map(|(object, ball)| {
+        let levels = scene.parts().zip(balls).map(|((_, part), ball)| {
             let tolerance = SHADOW_TOLERANCE_TEXELS * texel * ball.centre.distance(position);
-            Some(level_for(object, assets, tolerance))
+            let casts = part.material.medium.is_none();
+            casts.then(|| level_for(part, assets, tolerance))
         });
         ShadowView {
             light_from_world: projection
@@ -89,10 +90,11 @@ impl ShadowView {
         let (mut low, mut high) = (Vec3::INFINITY, Vec3::NEG_INFINITY);
         let mut cast = Vec::new();
         let mut reach = 0.0_f32;
-        for ball in balls {
+        for ((_, part), ball) in scene.parts().zip(balls) {
             // Down to the ground, which nothing lies below.
             let fall = ((ball.centre.z + ball.radius) / towards.z.max(0.05)).max(0.0);
-            let may_show = view.may_see(*ball, -towards * fall);
+            let casts = part.material.medium.is_none();
+            let may_show = casts && view.may_see(*ball, -towards * fall);
             reach = reach.max(fall);
             cast.push(may_show);
             if may_show {
@@ -118,8 +120,8 @@ impl ShadowView {
             -high.z + 0.99 * range,
         );
         let texel = 2.0 * half / SHADOW_SIDE_PX as f32;
-        let levels = scene.objects.iter().zip(&cast).map(|(object, may_show)| {
-            may_show.then(|| level_for(object, assets, SHADOW_TOLERANCE_TEXELS * texel))
+        let levels = scene.parts().zip(&cast).map(|((_, part), may_show)| {
+            may_show.then(|| level_for(part, assets, SHADOW_TOLERANCE_TEXELS * texel))
         });
         ShadowView {
             light_from_world: projection * light_from_world,

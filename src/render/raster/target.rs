@@ -23,14 +23,22 @@ pub(super) struct Targets {
     /// The class of each pixel, as a depth.
     pub classes: wgpu::TextureView,
     pub radiance: wgpu::TextureView,
+    /// What media absorb and what they glow, at each sample; one texel where there are none.
+    pub optical: [wgpu::TextureView; 2],
     pub colour: wgpu::Texture,
     pub ids: wgpu::Texture,
     pub distance: wgpu::Texture,
 }
 
 impl Targets {
-    /// Targets for images of this size with `supersampling` samples a pixel along each axis.
-    pub(super) fn new(device: &wgpu::Device, size: wgpu::Extent3d, supersampling: u32) -> Self {
+    /// Targets for images of this size with `supersampling` samples a pixel along each axis,
+    /// with or without media.
+    pub(super) fn new(
+        device: &wgpu::Device,
+        size: wgpu::Extent3d,
+        supersampling: u32,
+        has_media: bool,
+    ) -> Self {
         use wgpu::TextureUsages as Usage;
         let texture = |format, size, mip_level_count, usage| {
             device.create_texture(&wgpu::TextureDescriptor {
@@ -65,6 +73,14 @@ impl Targets {
                 ..Default::default()
             })
         };
+        let optical = || {
+            let finer = size.width * supersampling;
+            let size = match has_media {
+                true => extent(finer, size.height * supersampling, 1),
+                false => extent(1, 1, 1),
+            };
+            drawn(RADIANCE, size, Usage::TEXTURE_BINDING).create_view(&whole)
+        };
         let finer = extent(size.width * supersampling, size.height * supersampling, 1);
         Targets {
             shadow_layers: (0..MAX_LIGHTS as u32).map(layer).collect(),
@@ -79,6 +95,7 @@ impl Targets {
             ),
             classes: drawn(DEPTH, size, Usage::empty()).create_view(&whole),
             radiance: drawn(RADIANCE, size, Usage::TEXTURE_BINDING).create_view(&whole),
+            optical: [optical(), optical()],
             colour: drawn(COLOUR, size, Usage::COPY_SRC),
             ids: drawn(IDS, size, Usage::COPY_SRC),
             distance: drawn(DISTANCE, size, Usage::COPY_SRC),
@@ -89,12 +106,26 @@ impl Targets {
 pub(super) fn colour_attachment(
     view: &wgpu::TextureView,
 ) -> Option<wgpu::RenderPassColorAttachment<'_>> {
+    attachment(view, wgpu::LoadOp::Clear(wgpu::Color::TRANSPARENT))
+}
+
+/// Goes on with what was drawn before.
+pub(super) fn further_attachment(
+    view: &wgpu::TextureView,
+) -> Option<wgpu::RenderPassColorAttachment<'_>> {
+    attachment(view, wgpu::LoadOp::Load)
+}
+
+fn attachment(
+    view: &wgpu::TextureView,
+    load: wgpu::LoadOp<wgpu::Color>,
+) -> Option<wgpu::RenderPassColorAttachment<'_>> {
     Some(wgpu::RenderPassColorAttachment {
         view,
         depth_slice: None,
         resolve_target: None,
         ops: wgpu::Operations {
-            load: wgpu::LoadOp::Clear(wgpu::Color::TRANSPARENT),
+            load,
             store: wgpu::StoreOp::Store,
         },
     })

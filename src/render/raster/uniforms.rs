@@ -6,7 +6,7 @@ use super::super::view::{Ball, View};
 use super::environment::{LEVELS, Surroundings};
 use super::occluders::TILE_PX;
 use super::shadow::{SHADOW_SIDE_PX, ShadowView};
-use crate::scene::{Assets, Light, LightSource, Object, Pattern, SceneInstance};
+use crate::scene::{Assets, Light, LightSource, Medium, Part, Pattern, SceneInstance};
 
 /// Lights of one scene, at most.
 pub(super) const MAX_LIGHTS: usize = 4;
@@ -52,10 +52,10 @@ pub(super) struct SceneUniform {
     lights: [LightUniform; MAX_LIGHTS],
 }
 
-/// Mirrors `Object` of the shaders.
+/// Mirrors `Part` of the shaders.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(super) struct ObjectUniform {
+pub(super) struct PartUniform {
     world_from_local: Mat4,
     local_from_world: Mat4,
     half_extents: Vec4,
@@ -64,6 +64,11 @@ pub(super) struct ObjectUniform {
     pips: [f32; 4],
     material: [f32; 4],
     occluder: Vec4,
+    emission: [f32; 4],
+    coat: [f32; 4],
+    absorption: [f32; 4],
+    glow: [f32; 4],
+    owner: [u32; 4],
 }
 
 fn with(rgb: [f32; 3], last: f32) -> [f32; 4] {
@@ -220,9 +225,10 @@ impl SceneUniform {
     }
 }
 
-impl ObjectUniform {
-    pub(super) fn new(object: &Object, assets: &Assets, occluder: Ball) -> Self {
-        let material = &object.material;
+impl PartUniform {
+    /// A part of the object with this index in its scene.
+    pub(super) fn new(object: usize, part: &Part, assets: &Assets, occluder: Ball) -> Self {
+        let material = &part.material;
         let body = material.linear_rgb;
         let (marbling, second, pip_radius, pips, pattern) = match material.pattern {
             Pattern::Plain => (0.0, body, 0.0, body, 0.0),
@@ -234,11 +240,17 @@ impl ObjectUniform {
                 marble_linear_rgb,
             } => (marbling, marble_linear_rgb, radius, linear_rgb, 2.0),
         };
-        let half = assets.meshes[object.mesh].half_extents_m;
-        let scale = object.half_extents_m.length() / half.length().max(1e-9);
-        ObjectUniform {
-            world_from_local: object.world_from_local,
-            local_from_world: object.world_from_local.inverse(),
+        let half = assets.meshes[part.mesh].half_extents_m;
+        let scale = part.half_extents_m.length() / half.length().max(1e-9);
+        let medium = material.medium.unwrap_or(Medium {
+            absorption_per_m: [0.0; 3],
+            glow_per_m: [0.0; 3],
+            mottling: 0.0,
+            mottling_scale_m: 1.0,
+        });
+        PartUniform {
+            world_from_local: part.world_from_local,
+            local_from_world: part.world_from_local.inverse(),
             half_extents: half.extend(scale),
             body: with(body, marbling),
             second: with(second, pip_radius),
@@ -250,6 +262,11 @@ impl ObjectUniform {
                 material.metallic,
             ],
             occluder: occluder.centre.extend(occluder.radius),
+            emission: with(material.emission_linear_rgb, 0.0),
+            coat: [material.clear_coat, material.clear_coat_roughness, 0.0, 0.0],
+            absorption: with(medium.absorption_per_m, medium.mottling),
+            glow: with(medium.glow_per_m, 1.0 / medium.mottling_scale_m),
+            owner: [object as u32 + 1, 0, 0, 0],
         }
     }
 
@@ -258,7 +275,7 @@ impl ObjectUniform {
         let ground = &scene.ground;
         let world_from_local =
             Mat4::from_scale(Vec3::new(ground.half_side_m, ground.half_side_m, 1.0));
-        ObjectUniform {
+        PartUniform {
             world_from_local,
             local_from_world: world_from_local.inverse(),
             half_extents: Vec4::ONE,
@@ -267,6 +284,7 @@ impl ObjectUniform {
             pips: with([0.0; 3], 3.0),
             material: [ground.roughness, 1.0 - ground.roughness, 0.0, 0.0],
             occluder: Vec4::ZERO,
+            ..bytemuck::Zeroable::zeroed()
         }
     }
 }
@@ -330,8 +348,8 @@ mod tests {
             lights
         );
         same_layout!(
-            ObjectUniform,
-            "Object",
+            PartUniform,
+            "Part",
             world_from_local,
             local_from_world,
             half_extents,
@@ -339,7 +357,12 @@ mod tests {
             second,
             pips,
             material,
-            occluder
+            occluder,
+            emission,
+            coat,
+            absorption,
+            glow,
+            owner
         );
     }
 

@@ -1,0 +1,264 @@
+//! Draws what one object looks like, around the origin.
+
+use glam::{Mat3, Mat4, Vec3};
+use rand::RngExt;
+
+use super::asset::Geometry;
+use super::instance::{Material, Medium, Object, Part, Pattern};
+use super::plan::ScenePlan;
+use super::sampler::pick;
+use super::spec::{
+    Class, DressingPart, Family, FamilyPart, MaterialSpec, MediumEffect, MediumSpec, Paint, Shape,
+};
+use crate::seed::Generator;
+use crate::spec::Distribution;
+
+/// An object of a family with its middle at the origin, and in one of the poses that it is
+/// placed in: a die with its upper face up.
+pub(super) fn draw_object(
+    plan: &ScenePlan,
+    family: &Family,
+    paint: &Paint,
+    generator: &mut Generator,
+) -> Object {
+    let scale = draw_scale(&family.scale, &family.stretch, generator);
+    let pips = generator.random_range(1..=6_usize);
+    let category_id = match &family.class {
+        Class::UpperFace => plan.category_id(ScenePlan::face_name(pips)),
+        Class::Fixed(name) => plan.category_id(name),
+        Class::Unlabelled => None,
+    };
+    let mut parts = Vec::new();
+    if let Some(shape) = &family.shape {
+        let material = draw_material(&family.material, paint, shape, generator);
+        parts.push(part_of(plan, shape, scale, material, generator));
+    }
+    for part in &family.parts {
+        let material = part.material.as_ref().unwrap_or(&family.material);
+        parts.extend(draw_part(plan, part, scale, material, paint, generator));
+    }
+    let object = assembled(plan, family.name.clone(), category_id, parts);
+    match family.shape {
+        Some(Shape::Die { .. }) => object.moved(Mat4::from_mat3(face_up(pips))),
+        _ => object,
+    }
+}
+
+/// An unlabelled thing with its middle at the origin.
+pub(super) fn draw_dressing(
+    plan: &ScenePlan,
+    part: &DressingPart,
+    generator: &mut Generator,
+) -> Object {
+    let paint = Paint {
+        weight: 1.0,
+        body: part.colour,
+        second: None,
+        pips: None,
+    };
+    let material = draw_material(&part.material, &paint, &part.shape, generator);
+    let part = part_of(plan, &part.shape, Vec3::ONE, material, generator);
+    assembled(plan, "dressing".to_owned(), None, vec![part])
+}
+
+/// One part in its object's space, or none where this object lacks it.
+fn draw_part(
+    plan: &ScenePlan,
+    spec: &FamilyPart,
+    object_scale: Vec3,
+    material: &MaterialSpec,
+    paint: &Paint,
+    generator: &mut Generator,
+) -> Option<Part> {
+    let is_there = generator.random::<f64>() < spec.probability;
+    let scale = draw_scale(&spec.scale, &spec.stretch, generator);
+    let mut draw = |of: &[Distribution; 3]| {
+        Vec3::from(of.each_ref().map(|along| along.sample(generator) as f32))
+    };
+    let position_m = draw(&spec.position_mm) / 1000.0;
+    let turns = draw(&spec.rotation_deg) * (std::f32::consts::PI / 180.0);
+    let paint = if spec.paints.is_empty() {
+        paint
+    } else {
+        pick(&spec.paints, |paint| paint.weight, generator)
+    };
+    let material = draw_material(material, paint, &spec.shape, generator);
+    let part = part_of(plan, &spec.shape, scale, material, generator);
+    let turn = Mat4::from_rotation_z(turns.z)
+        * Mat4::from_rotation_y(turns.y)
+        * Mat4::from_rotation_x(turns.x);
+    is_there.then(|| Part {
+        world_from_local: Mat4::from_scale(object_scale)
+            * Mat4::from_translation(position_m)
+            * turn
+            * part.world_from_local,
+        half_extents_m: part.half_extents_m * object_scale,
+        ..part
+    })
+}
+
+/// Clamped, since the tails of a normal distribution have no end.
+fn draw_scale(scale: &Distribution, stretch: &[Distribution; 3], generator: &mut Generator) -> Vec3 {
+    let mut factor = |of: &Distribution| (of.sample(generator) as f32).clamp(0.01, 100.0);
+    factor(scale) * Vec3::from(stretch.each_ref().map(factor))
+}
+
+/// A part with its middle at the origin.
+fn part_of(
+    plan: &ScenePlan,
+    shape: &Shape,
+    scale: Vec3,
+    material: Material,
+    generator: &mut Generator,
+) -> Part {
+    let variants = plan.assets().meshes_of(shape);
+    let variants = variants.expect("a plan has the meshes of all its shapes");
+    let number = match variants.len() {
+        1 => variants.start,
+        _ => generator.random_range(variants),
+    };
+    let mesh = &plan.assets().meshes[number];
+    Part {
+        mesh: number,
+        world_from_local: Mat4::from_scale(scale) * Mat4::from_translation(-mesh.centre_m),
+        half_extents_m: mesh.half_extents_m * scale,
+        material,
+    }
+}
+
+/// An object of these parts with the middle of the box around them at the origin.
+fn assembled(
+    plan: &ScenePlan,
+    family: String,
+    category_id: Option<u32>,
+    mut parts: Vec<Part>,
+) -> Object {
+    let half_extents_m = if let [part] = parts.as_slice() {
+        part.half_extents_m
+    } else {
+        let (mut low, mut high) = (Vec3::INFINITY, Vec3::NEG_INFINITY);
+        for part in &parts {
+            let geometry: &Geometry = &plan.assets().meshes[part.mesh].levels[0].geometry;
+            for position in &geometry.positions {
+                let at = part.world_from_local.transform_point3(*position);
+                (low, high) = (low.min(at), high.max(at));
+            }
+        }
+        let to_middle = Mat4::from_translation(-(low + high) / 2.0);
+        for part in &mut parts {
+            part.world_from_local = to_middle * part.world_from_local;
+        }
+        (high - low) / 2.0
+    };
+    Object {
+        family,
+        category_id,
+        world_from_object: Mat4::IDENTITY,
+        half_extents_m,
+        parts,
+        label_margin: 0.0,
+    }
+}
+
+fn draw_material(
+    spec: &MaterialSpec,
+    paint: &Paint,
+    shape: &Shape,
+    generator: &mut Generator,
+) -> Material {
+    let mut draw = |distribution: &Distribution| distribution.sample(generator) as f32;
+    let mut fraction = |distribution: &Distribution| draw(distribution).clamp(0.0, 1.0);
+    let body = paint.body.linear_rgb();
+    let second = paint.second.unwrap_or(paint.body).linear_rgb();
+    let marbling = fraction(&spec.marbling);
+    let pattern = match shape {
+        Shape::Die { pip_radius, .. } => Pattern::Pips {
+            radius: *pip_radius as f32,
+            linear_rgb: paint.pips.map_or([0.9; 3], |colour| colour.linear_rgb()),
+            marbling,
+            marble_linear_rgb: second,
+        },
+        _ if marbling > 0.0 => Pattern::Marble {
+            share: marbling,
+            linear_rgb: second,
+        },
+        _ => Pattern::Plain,
+    };
+    Material {
+        linear_rgb: body,
+        pattern,
+        roughness: fraction(&spec.roughness),
+        metallic: fraction(&spec.metallic),
+        gloss: fraction(&spec.gloss),
+        translucency: fraction(&spec.translucency),
+        clear_coat: fraction(&spec.clear_coat),
+        clear_coat_roughness: fraction(&spec.clear_coat_roughness),
+        emission_linear_rgb: body.map(|channel| channel * draw(&spec.emission).max(0.0)),
+        medium: spec.medium.as_ref().map(|medium| draw_medium(medium, body, generator)),
+    }
+}
+
+fn draw_medium(spec: &MediumSpec, linear_rgb: [f32; 3], generator: &mut Generator) -> Medium {
+    let mut draw = |distribution: &Distribution| distribution.sample(generator) as f32;
+    let thickness_m = draw(&spec.thickness_mm).max(1e-3) / 1000.0;
+    let (absorption_per_m, glow_per_m) = match &spec.effect {
+        // Black would absorb without end.
+        MediumEffect::Absorbs => (
+            linear_rgb.map(|share| -share.clamp(1e-3, 1.0).ln() / thickness_m),
+            [0.0; 3],
+        ),
+        MediumEffect::Glows { level } => {
+            let level = draw(level).max(0.0);
+            ([0.0; 3], linear_rgb.map(|share| share * level / thickness_m))
+        }
+    };
+    Medium {
+        absorption_per_m,
+        glow_per_m,
+        mottling: draw(&spec.mottling).clamp(0.0, 1.0),
+        mottling_scale_m: draw(&spec.mottling_scale_mm).max(1e-3) / 1000.0,
+    }
+}
+
+/// The rotation that brings the face with `pips` pips up: a die's faces are one +x,
+/// two +y, three +z, and opposite faces sum to seven. That is the western handedness:
+/// one, two, three run counter-clockwise around their corner.
+fn face_up(pips: usize) -> Mat3 {
+    let normal = [
+        Vec3::X,
+        Vec3::Y,
+        Vec3::Z,
+        Vec3::NEG_Z,
+        Vec3::NEG_Y,
+        Vec3::NEG_X,
+    ][pips - 1];
+    let side = if normal.z == 0.0 { Vec3::Z } else { Vec3::X };
+    // Rows are the local axes that become world x, y and z.
+    Mat3::from_cols(side, normal.cross(side), normal).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_brings_its_face_up_and_keeps_handedness() {
+        let normals = [
+            Vec3::X,
+            Vec3::Y,
+            Vec3::Z,
+            Vec3::NEG_Z,
+            Vec3::NEG_Y,
+            Vec3::NEG_X,
+        ];
+        for pips in 1..=6 {
+            let turn = face_up(pips);
+            assert!(
+                (turn * normals[pips - 1] - Vec3::Z).length() < 1e-6,
+                "{pips}"
+            );
+            assert!((turn.determinant() - 1.0).abs() < 1e-6, "{pips}");
+            assert_eq!(normals[pips - 1], -normals[6 - pips]);
+        }
+    }
+}
