@@ -294,7 +294,7 @@ impl SceneSpec {
             check_paints(problems, &format!("{key}.paints"), &family.paints);
             check_material(problems, &key, &family.material);
             check_size(problems, &key, &family.scale, &family.stretch);
-            let ok = family.shape.is_some() != !family.parts.is_empty();
+            let ok = family.shape.is_some() == family.parts.is_empty();
             problems.require(ok, &key, "needs either `shape` or `parts`");
             if let Some(shape) = &family.shape {
                 check_shape(problems, &key, shape);

@@ -479,7 +479,7 @@ mod tests {
 
     use super::*;
     use crate::scene::{
-        Camera, Environment, Ground, Light, LightSource, Material, Object, Pattern, Sensor, Shape,
+        Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Pattern, Sensor, Shape,
     };
 
     const SIDE_PX: u32 = 160;
@@ -653,6 +653,72 @@ mod tests {
             };
             let (lit, dark) = (at(column_lit), at(column_dark));
             assert!(lit > dark + 30, "{lit} beside {dark}");
+        }
+    }
+
+    /// Linear value of a developed pixel whose brightness lies below the shoulder.
+    fn linear(encoded: u8) -> f32 {
+        let value = f32::from(encoded) / 255.0;
+        ((value + 0.055) / 1.055).powf(2.4)
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn media_absorb_and_glow_by_their_thickness() {
+        let context = GpuContext::new().unwrap();
+        let mut assets = Assets {
+            has_media: true,
+            ..Assets::default()
+        };
+        let side_mm = f64::from(2000.0 * HALF_M);
+        assets.add(&Shape::Box {
+            size_mm: [side_mm; 3],
+            rounding_mm: 0.0,
+        });
+        let mut scene = upright_die(&assets, Vec3::Z, Vec3::Z);
+        scene.lights.clear();
+        let mut renderer = Renderer::new(&context, &assets, SIDE_PX, SIDE_PX, 2);
+        let nothing = Medium {
+            absorption_per_m: [0.0; 3],
+            glow_per_m: [0.0; 3],
+            mottling: 0.0,
+            mottling_scale_m: 1.0,
+        };
+        let mut draw = |medium: Medium, copies: usize| {
+            let mut object = scene.objects[0].clone();
+            object.parts[0].material.medium = Some(medium);
+            scene.objects = vec![object; copies];
+            let frame = renderer.render(&scene).unwrap();
+            let middle = (SIDE_PX / 2 * SIDE_PX + SIDE_PX / 2) as usize;
+            assert_eq!(frame.truth.ids[middle], 1);
+            let silhouette = frame.truth.silhouettes[0];
+            assert!(silhouette.is_transparent);
+            let seen = frame.truth.visible_objects();
+            assert_eq!((seen.len(), seen[0].visible_fraction), (copies, 1.0));
+            let at = |x: u32| frame.rgb.get_pixel(x, SIDE_PX / 2).0.map(linear);
+            (at(SIDE_PX / 2), at(2))
+        };
+        let thickness_m = 2.0 * HALF_M;
+        let absorbing = Medium {
+            absorption_per_m: [0.2, 0.7, 1.5].map(|depth| depth / thickness_m),
+            ..nothing
+        };
+        for copies in [1, 2] {
+            let (through, beside) = draw(absorbing, copies);
+            for (channel, depth) in [0.2_f32, 0.7, 1.5].into_iter().enumerate() {
+                let expected = beside[channel] * (-depth * copies as f32).exp();
+                let found = through[channel];
+                assert!((found - expected).abs() < 0.004, "{found} for {expected}");
+            }
+        }
+        let glowing = Medium {
+            glow_per_m: [0.05, 0.1, 0.2].map(|level| level / thickness_m),
+            ..nothing
+        };
+        let (through, beside) = draw(glowing, 1);
+        for (channel, level) in [0.05, 0.1, 0.2].into_iter().enumerate() {
+            let gained = through[channel] - beside[channel];
+            assert!((gained - level).abs() < 0.006, "{gained} for {level}");
         }
     }
 }
