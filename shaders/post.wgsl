@@ -55,9 +55,11 @@ fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
     }
     let centred = (position.xy / vec2<f32>(size) - 0.5) * 2.0;
     let falloff = 1.0 - scene.sensor.z * dot(centred, centred) * 0.5;
+    let is_grey = scene.counts.x > 0u;
+    sum = select(sum, vec3(dot(sum, vec3(0.2126, 0.7152, 0.0722))), is_grey);
     var colour = encoded(shoulder(sum * falloff * scene.sensor.x));
     let key = mixed(u32(pixel.y * size.x + pixel.x) ^ scene.image.z);
     let grain = vec3(normal_draw(key), normal_draw(key + 1u), normal_draw(key + 2u));
-    colour += scene.sensor.w * (grain * 0.5 + grain.g * 0.6);
+    colour += scene.sensor.w * select(grain * 0.5 + grain.g * 0.6, grain.ggg, is_grey);
     return vec4(colour, 1.0);
 }

@@ -36,7 +36,7 @@ struct Scene {
     blur: array<vec4<f32>, 5>,
     // Width and height in pixels, noise seed, samples a pixel along an axis.
     image: vec4<u32>,
-    // Unused, tiles a row, levels of the environment map, unused.
+    // Whether the sensor sees no colours, tiles a row, levels of the environment map, unused.
     counts: vec4<u32>,
     // Points that are even over a disc of radius 1 (Vogel 1979): four, and then ten.
     discs: array<vec4<f32>, 14>,

@@ -178,6 +178,8 @@ pub struct Sensor {
     pub noise: f32,
     pub blur_px: f32,
     pub vignetting: f32,
+    /// Whether it sees no colours.
+    pub monochrome: bool,
     /// Seed of the noise's pattern.
     pub noise_seed: u32,
 }

@@ -61,6 +61,7 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
             noise,
             blur_px,
             vignetting,
+            monochrome: spec.sensor.monochrome,
             noise_seed: view.random(),
         },
         ground: Ground {

@@ -151,6 +151,9 @@ pub struct SensorSpec {
     pub blur_px: Distribution,
     /// Loss of light in the corners, in 0..=1.
     pub vignetting: Distribution,
+    /// Whether it sees no colours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub monochrome: bool,
 }
 
 /// The ground that objects lie on.

@@ -517,6 +517,7 @@ mod tests {
                 noise: 0.0,
                 blur_px: 0.0,
                 vignetting: 0.0,
+                monochrome: false,
                 noise_seed: 0,
             },
             ground: Ground {
@@ -666,15 +667,13 @@ mod tests {
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn media_absorb_and_glow_by_their_thickness() {
         let context = GpuContext::new().unwrap();
-        let mut assets = Assets {
-            has_media: true,
-            ..Assets::default()
-        };
+        let mut assets = Assets::default();
         let side_mm = f64::from(2000.0 * HALF_M);
         assets.add(&Shape::Box {
             size_mm: [side_mm; 3],
             rounding_mm: 0.0,
         });
+        assets.has_media = true;
         let mut scene = upright_die(&assets, Vec3::Z, Vec3::Z);
         scene.lights.clear();
         let mut renderer = Renderer::new(&context, &assets, SIDE_PX, SIDE_PX, 2);

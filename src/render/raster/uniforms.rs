@@ -211,7 +211,7 @@ impl SceneUniform {
                 scene.sensor.noise_seed,
                 supersampling,
             ],
-            counts: [0, scene.width_px.div_ceil(TILE_PX), LEVELS, 0],
+            counts: [u32::from(scene.sensor.monochrome), scene.width_px.div_ceil(TILE_PX), LEVELS, 0],
             discs: discs(),
             lights,
         }
