@@ -3,6 +3,7 @@
 
 mod context;
 mod environment;
+mod fault;
 mod meshes;
 mod occluders;
 mod pipeline;

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::fault::Faults;
+
 /// Why nothing can be drawn.
 #[derive(Debug, Error)]
 pub enum RenderError {
@@ -17,6 +19,10 @@ pub enum RenderError {
         "the adapter failed while drawing: {message}; run again, with fewer --jobs if memory is short"
     )]
     Lost { message: String },
+    #[error(
+        "the adapter has no memory left: {message}; run again with fewer --jobs or smaller images, which goes on where this stopped"
+    )]
+    OutOfMemory { message: String },
 }
 
 /// What an adapter says of itself.
@@ -33,6 +39,7 @@ pub struct AdapterSummary {
 pub struct GpuContext {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
+    pub(super) faults: Faults,
     summary: AdapterSummary,
 }
 
@@ -65,6 +72,7 @@ impl GpuContext {
             driver: format!("{} {}", info.driver, info.driver_info),
         };
         Ok(GpuContext {
+            faults: Faults::of(&device),
             device,
             queue,
             summary,

@@ -133,11 +133,21 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    /// Draws a scene of this renderer's family.
+    /// Draws a scene of this renderer's family, once more where memory ran short.
     ///
     /// # Errors
-    /// The device was lost.
+    /// The device was lost or refuses, or memory is short twice.
     pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
+        let GpuContext { device, faults, .. } = self.context;
+        let mut attempt = || faults.guarded(device, || self.draw(scene));
+        match attempt() {
+            // Frames of other threads may have ended meanwhile.
+            Err(RenderError::OutOfMemory { .. }) => attempt(),
+            result => result,
+        }
+    }
+
+    fn draw(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let device = &self.context.device;
         let view = View::new(scene);
         let balls: Vec<Ball> = scene
