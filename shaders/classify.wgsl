@@ -27,14 +27,9 @@ fn fragment(@builtin(position) position: vec4<f32>) -> Target {
         let bent = distance(unpack2x16snorm(found.y), unpack2x16snorm(d.y))
             + distance(unpack2x16snorm(b.y), unpack2x16snorm(c.y));
         is_edge = any(ids != ids.xxxx) || bent > 0.25;
-        // The pixel belongs to what most of its samples show, and among equals to the first.
-        var most = 0u;
-        for (var k = 0; k < 4; k++) {
-            let votes = dot(vec4(1u), vec4<u32>(ids == vec4(ids[k])));
-            owner = select(owner, vec2(k & 1, k >> 1u), votes > most);
-            found.x = select(found.x, ids[k], votes > most);
-            most = max(most, votes);
-        }
+        let k = most_common(ids);
+        owner = vec2<i32>(vec2(k & 1u, k >> 1u));
+        found.x = ids[k];
     }
     let stored = textureLoad(sample_depths, first + owner, 0);
     let pattern = parts[max(found.x, 1u) - 1u].pips.w;

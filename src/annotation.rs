@@ -2,18 +2,43 @@
 
 mod outline;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use outline::{Outline, Polygon, numbers};
 
 /// A class of objects. Identifiers are those of the data set's files and need not
 /// be contiguous; names are what data sets are joined by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
     pub id: u32,
     pub name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub supercategory: String,
+    /// Names of the points that `keypoints` of its annotations holds, in their order.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub keypoints: Vec<String>,
+    /// Pairs of keypoints that a line joins, by their number from 1, as in COCO.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub skeleton: Vec<[u32; 2]>,
+}
+
+/// Reads a list, and none where a file of another tool holds something else in its place.
+fn lenient<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// An axis-aligned box in pixels of its image: `x` to the right, `y` down, origin
@@ -145,6 +170,17 @@ mod tests {
             BoundingBox::from([0.0; 4]).iou(&BoundingBox::from([0.0; 4])),
             0.0
         );
+    }
+
+    #[test]
+    fn keypoint_names_of_another_form_are_left_out() {
+        let read = |text: &str| serde_json::from_str::<Category>(text).unwrap();
+        let arm = read(r#"{"id": 1, "name": "arm", "keypoints": ["a", "b"], "skeleton": [[1, 2]]}"#);
+        assert_eq!((arm.keypoints.len(), arm.skeleton[0]), (2, [1, 2]));
+        let text = serde_json::to_string(&arm).unwrap();
+        assert_eq!(read(&text), arm);
+        let odd = read(r#"{"id": 1, "name": "arm", "keypoints": null, "skeleton": {"a": 1}}"#);
+        assert!(odd.keypoints.is_empty() && odd.skeleton.is_empty());
     }
 
     #[test]

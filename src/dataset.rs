@@ -4,13 +4,17 @@
 //! (COCO) and `manifest.jsonl` (one [`Record`] a line). [`Dataset::open`] also reads
 //! COCO folders with one file a split, Pascal VOC and YOLO folders.
 
+mod bop;
 mod coco;
 mod decode;
 mod export;
 mod fingerprint;
 mod intake;
+mod kitti;
 mod manifest;
+mod pose;
 mod sample;
+mod sidecar;
 mod split;
 mod verify;
 mod voc;
@@ -27,6 +31,7 @@ pub use export::{Format, export};
 pub use fingerprint::{Fingerprint, Likeness};
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
+pub use sidecar::{SIDECARS, sidecar_path};
 pub use split::Split;
 pub use verify::Depth;
 pub use writer::{Begun, DatasetWriter, ImageFile, NewSample, write_atomically};
@@ -117,6 +122,12 @@ pub enum DatasetError {
     },
     #[error("{path}: {message}", path = path.display())]
     Format { path: PathBuf, message: String },
+    #[error("{path} lacks what {format} files need: {message}", path = path.display())]
+    Lacking {
+        path: PathBuf,
+        format: &'static str,
+        message: String,
+    },
     #[error("{path} is not a data set that admix reads: {message}", path = path.display())]
     Unknown { path: PathBuf, message: String },
     #[error("cannot decode {path}: {message}; remove or replace the image", path = path.display())]

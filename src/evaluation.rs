@@ -414,7 +414,7 @@ mod tests {
                 .map(|(id, name)| Category {
                     id,
                     name: name.into(),
-                    supercategory: String::new(),
+                    ..Category::default()
                 })
                 .to_vec(),
             samples: vec![sample(3), sample(9)],

@@ -1,5 +1,9 @@
 //! Sample, render, annotate and write a data set.
 
+mod label;
+mod point;
+mod sidecar;
+
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,17 +12,19 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::annotation::{Annotation, BoundingBox};
 use crate::dataset::{
     Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record,
 };
 use crate::observer::Observer;
 use crate::render::{Frame, GpuContext, RenderError, Renderer};
-use crate::scene::{self, ImageFormat, SceneInstance, ScenePlan};
+use crate::scene::{self, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
-/// Quality of JPEG files, in percent.
-const JPEG_QUALITY: u8 = 90;
+pub use label::annotations;
+pub use sidecar::encoded_normal;
+
+/// The largest identifier that a class mask holds.
+const MAX_MASK_CATEGORY: u32 = 255;
 
 /// Why no data set came about.
 #[derive(Debug, Error)]
@@ -29,16 +35,24 @@ pub enum GenerateError {
     Dataset(#[from] DatasetError),
     #[error("cannot encode {name}: {message}; choose the other image.format")]
     Encode { name: String, message: String },
+    #[error("class masks hold {MAX_MASK_CATEGORY} classes and the scene has {count}; leave --class-masks out")]
+    TooManyClasses { count: usize },
+    #[error("this renderer gives no normals; leave --normals out")]
+    NoNormals,
 }
 
 impl GenerateError {
     /// Whether the user can mend it by other input, rather than a failure on the way.
     pub fn is_mistake(&self) -> bool {
-        matches!(self, GenerateError::Dataset(error) if error.is_mistake())
+        match self {
+            GenerateError::Dataset(error) => error.is_mistake(),
+            GenerateError::TooManyClasses { .. } | GenerateError::NoNormals => true,
+            GenerateError::Render(_) | GenerateError::Encode { .. } => false,
+        }
     }
 }
 
-/// Which files are written beside the images.
+/// What is written besides images, boxes and poses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Sidecars {
     /// `masks/NAME.png`: 16-bit, 0 for the ground, otherwise the object's number from 1.
@@ -46,6 +60,14 @@ pub struct Sidecars {
     /// `depth/NAME.png`: 16-bit, tenths of a millimetre from the camera's plane, 0 where
     /// nothing is, 65,535 from 6.5535 m on.
     pub depth: bool,
+    /// `class_masks/NAME.png`: 8-bit, 0 for the ground and what has no class, otherwise the
+    /// category's identifier.
+    pub class_masks: bool,
+    /// `normals/NAME.png`: 8-bit RGB, `n / 2 + 1 / 2` of each part: x to the right, y up, z
+    /// towards the camera; black where nothing is.
+    pub normals: bool,
+    /// `segmentation` and `amodal_segmentation` of each annotation, as run-length masks.
+    pub segmentation: bool,
 }
 
 /// The key that the scenes of a plan are drawn from. It does not depend on how boxes are
@@ -75,6 +97,11 @@ pub fn generate(
     context: &GpuContext,
     observer: &dyn Observer,
 ) -> Result<Dataset, GenerateError> {
+    let classes = plan.categories();
+    if sidecars.class_masks && classes.iter().any(|class| class.id > MAX_MASK_CATEGORY) {
+        let count = classes.len();
+        return Err(GenerateError::TooManyClasses { count });
+    }
     let hash = PlanHash::of(&(plan, count, seed, sidecars));
     let writer = match DatasetWriter::begin(out, &hash, plan.categories())? {
         Begun::Complete(dataset) => return Ok(dataset),
@@ -94,6 +121,9 @@ pub fn generate(
             image.height_px,
             image.supersampling,
         );
+        if sidecars.normals {
+            renderer = renderer.with_normals();
+        }
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
@@ -135,69 +165,6 @@ pub fn generate(
     }
 }
 
-/// The labels of a frame by the plan's rule, and how many labelled objects show too
-/// little for one.
-pub fn annotations(
-    plan: &ScenePlan,
-    instance: &SceneInstance,
-    frame: &Frame,
-) -> (Vec<Annotation>, usize) {
-    let rule = &plan.spec().labels;
-    let mut found = Vec::new();
-    let labelled = instance.objects.iter().filter(|o| o.category_id.is_some());
-    for seen in frame.truth.visible_objects() {
-        let Some(category_id) = instance.objects[seen.index].category_id else {
-            continue;
-        };
-        if seen.visible_px < rule.min_visible_px
-            || seen.visible_fraction < rule.min_visible_fraction
-        {
-            continue;
-        }
-        let margin = f64::from(instance.objects[seen.index].label_margin);
-        let (width, height) = (f64::from(instance.width_px), f64::from(instance.height_px));
-        let drawn = drawn_box(seen.bbox, margin, rule.square);
-        let Some(bbox) = drawn.clipped_to(width, height) else {
-            continue;
-        };
-        let extra = Map::from_iter([
-            (
-                "visible_fraction".to_owned(),
-                json!(round4(seen.visible_fraction)),
-            ),
-            ("instance".to_owned(), json!(seen.index + 1)),
-        ]);
-        found.push(Annotation {
-            id: 0,
-            category_id,
-            bbox,
-            area: f64::from(seen.visible_px),
-            is_crowd: false,
-            extra,
-        });
-    }
-    let missing = labelled.count() - found.len();
-    (found, missing)
-}
-
-/// A box around the same centre with room around what it encloses.
-fn drawn_box(exact: BoundingBox, margin: f64, square: bool) -> BoundingBox {
-    let longer = exact.width.max(exact.height);
-    let side = |length: f64| (if square { longer } else { length }) * (1.0 + margin);
-    let (width, height) = (side(exact.width), side(exact.height));
-    let drawn = [
-        exact.x + (exact.width - width) / 2.0,
-        exact.y + (exact.height - height) / 2.0,
-        width,
-        height,
-    ];
-    drawn.map(round4).into()
-}
-
-fn round4(value: f64) -> f64 {
-    (value * 1e4).round() / 1e4
-}
-
 fn annotate(
     plan: &ScenePlan,
     instance: &SceneInstance,
@@ -209,38 +176,23 @@ fn annotate(
     let stem = format!("{index:06}");
     let file_name = format!("{stem}.{}", format.extension());
     let (width, height) = frame.rgb.dimensions();
-    let (annotations, unlabelled) = annotations(plan, instance, frame);
+    let (annotations, unlabelled) = annotations(plan, instance, frame, sidecars.segmentation);
     let mut record = Record::new(index + 1, file_name.as_str(), Origin::Synthetic);
     record.group = format!("scene-{stem}");
     record.factors = factors(instance, unlabelled);
-    let mut files = Vec::new();
-    if sidecars.masks {
-        let ids = frame.truth.ids.iter().map(|id| *id as u16);
-        files.push((
-            format!("masks/{stem}.png"),
-            encode_16_bit(width, height, ids, &stem)?,
-        ));
-    }
-    if sidecars.depth {
-        let depth = frame
-            .truth
-            .depth_m
-            .iter()
-            .map(|metres| (metres * 1e4).round() as u16);
-        files.push((
-            format!("depth/{stem}.png"),
-            encode_16_bit(width, height, depth, &stem)?,
-        ));
-    }
     Ok(NewSample {
-        image: ImageFile::Bytes(encode(&frame.rgb, format, &file_name)?),
+        image: ImageFile::Bytes(sidecar::encode(&frame.rgb, format, &file_name)?),
+        sidecars: sidecar::files(instance, &frame.truth, sidecars, &stem)?,
         file_name,
         width,
         height,
         annotations,
         record,
-        sidecars: files,
     })
+}
+
+fn round4(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
 }
 
 /// What was drawn, for the manifest.
@@ -278,86 +230,14 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
     ])
 }
 
-fn encode(
-    image: &image::RgbImage,
-    format: ImageFormat,
-    name: &str,
-) -> Result<Vec<u8>, GenerateError> {
-    let fail = |message: String| GenerateError::Encode {
-        name: name.to_owned(),
-        message,
-    };
-    let mut bytes = Vec::new();
-    match format {
-        ImageFormat::Jpeg => {
-            let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, JPEG_QUALITY);
-            encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
-            encoder
-                .encode(
-                    image,
-                    image.width() as u16,
-                    image.height() as u16,
-                    jpeg_encoder::ColorType::Rgb,
-                )
-                .map_err(|error| fail(error.to_string()))?;
-        }
-        ImageFormat::Png => {
-            let encoder = image::codecs::png::PngEncoder::new_with_quality(
-                &mut bytes,
-                image::codecs::png::CompressionType::Fast,
-                image::codecs::png::FilterType::Adaptive,
-            );
-            image
-                .write_with_encoder(encoder)
-                .map_err(|error| fail(error.to_string()))?;
-        }
-    }
-    Ok(bytes)
-}
-
-fn encode_16_bit(
-    width: u32,
-    height: u32,
-    values: impl Iterator<Item = u16>,
-    name: &str,
-) -> Result<Vec<u8>, GenerateError> {
-    let image = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(
-        width,
-        height,
-        values.collect::<Vec<_>>(),
-    )
-    .expect("there is one value a pixel");
-    let mut bytes = Vec::new();
-    image
-        .write_to(
-            &mut std::io::Cursor::new(&mut bytes),
-            image::ImageFormat::Png,
-        )
-        .map_err(|error| GenerateError::Encode {
-            name: name.to_owned(),
-            message: error.to_string(),
-        })?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::observer::Silent;
+    use glam::{DMat4, DVec3, Vec3};
 
-    #[test]
-    fn a_loose_box_keeps_its_centre() {
-        let exact = BoundingBox::from([10.0, 20.0, 4.0, 8.0]);
-        assert_eq!(drawn_box(exact, 0.0, false), exact);
-        assert_eq!(
-            drawn_box(exact, 0.5, false),
-            BoundingBox::from([9.0, 18.0, 6.0, 12.0])
-        );
-        assert_eq!(
-            drawn_box(exact, 0.25, true),
-            BoundingBox::from([7.0, 19.0, 10.0, 10.0])
-        );
-    }
+    use super::*;
+    use crate::annotation::{BoundingBox, Outline, numbers};
+    use crate::dataset::{Format, SIDECARS, export};
+    use crate::observer::Silent;
 
     #[test]
     fn how_boxes_are_drawn_does_not_change_what_is_drawn() {
@@ -391,6 +271,9 @@ mod tests {
         let sidecars = Sidecars {
             masks: true,
             depth: true,
+            class_masks: true,
+            normals: true,
+            segmentation: true,
         };
         for jobs in [1, 3] {
             let out = folder.path().join(jobs.to_string());
@@ -399,8 +282,7 @@ mod tests {
         let mut files = vec!["annotations.json".to_owned(), "manifest.jsonl".to_owned()];
         for index in 0..5 {
             files.push(format!("images/{index:06}.jpg"));
-            files.push(format!("masks/{index:06}.png"));
-            files.push(format!("depth/{index:06}.png"));
+            files.extend(SIDECARS.map(|folder| format!("{folder}/{index:06}.png")));
         }
         for name in files {
             let read = |jobs: &str| std::fs::read(folder.path().join(jobs).join(&name)).unwrap();
@@ -447,11 +329,157 @@ mod tests {
                     "pixel {index}: {depth} of {ground}"
                 );
             }
-            let (found, missing) = annotations(&plan, &instance, &frame);
+            let (found, missing) = annotations(&plan, &instance, &frame, false);
             let labelled = instance.objects.iter().filter(|o| o.category_id.is_some());
             assert_eq!(found.len() + missing, labelled.count());
             boxes += found.len();
         }
         assert!(boxes > 6, "{boxes}");
+    }
+    /// Solids in all poses, tightly packed and cut by the image's edges, with keypoints.
+    fn solids() -> ScenePlan {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/shapes.yaml");
+        let overrides = [
+            "image.width_px=240",
+            "image.height_px=180",
+            "image.format=png",
+            "placement.area_mm=[420, 330]",
+            "placement.count=22",
+            "placement.overlap=0.4",
+            "labels.min_visible_fraction=0",
+            "objects.0.keypoints=[{name: top, position_mm: [0, 0, 7]}, {name: bottom, position_mm: [0, 0, -7]}]",
+        ];
+        let overrides = overrides.map(|text| text.parse().unwrap());
+        ScenePlan::load(&path, &overrides).unwrap()
+    }
+
+    fn extent_of(pixels: impl Iterator<Item = (u32, u32)>) -> BoundingBox {
+        let none = (u32::MAX, u32::MAX, 0, 0);
+        let (left, top, right, bottom) = pixels.fold(none, |(a, b, c, d), (x, y)| {
+            (a.min(x), b.min(y), c.max(x + 1), d.max(y + 1))
+        });
+        let [left, top, right, bottom] = [left, top, right, bottom].map(f64::from);
+        BoundingBox::from_corners(left, top, right, bottom)
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn labels_agree_with_pixels_and_poses() {
+        let (plan, context) = (solids(), GpuContext::new().unwrap());
+        let key = scene_key(&plan, 1);
+        let mut renderer = Renderer::new(&context, plan.assets(), 240, 180, 2).with_normals();
+        let (mut cut, mut hidden, mut tops, mut bottoms) = (0, 0, 0, 0);
+        for index in 0..6 {
+            let instance = scene::sample(&plan, &key, index);
+            let frame = renderer.render(&instance).unwrap();
+            let (found, _) = annotations(&plan, &instance, &frame, true);
+            for label in found {
+                let extra = &label.extra;
+                let number = extra["instance"].as_u64().unwrap() as u32;
+                let list = |key: &str| numbers(&extra[key]).unwrap();
+                let amodal: [f64; 4] = list("amodal_bbox").try_into().unwrap();
+                let amodal = BoundingBox::from(amodal);
+                let pixels = (0..180).flat_map(|y| (0..240).map(move |x| (x, y)));
+                let own = |(x, y): &(u32, u32)| frame.truth.ids[(y * 240 + x) as usize] == number;
+                let mask = extent_of(pixels.filter(own));
+                assert_eq!(label.bbox, mask, "the box is that of the pixels");
+                let outline = |key: &str| Outline::parse(&extra[key], [240, 180]).unwrap();
+                assert_eq!(outline("segmentation").extent(), Some(mask));
+                assert_eq!(outline("amodal_segmentation").extent(), Some(amodal));
+                assert_eq!(amodal.joined(&mask), amodal);
+                hidden += usize::from(extra["visible_fraction"].as_f64() < Some(0.9));
+                // The box in space is seen around the whole object.
+                let rows: Vec<f64> = extra["camera_from_object"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .flat_map(|row| numbers(row).unwrap())
+                    .collect();
+                let pose = DMat4::from_cols_slice(&rows).transpose();
+                let half = DVec3::from_slice(&list("size_m")) / 2.0;
+                let corners = (0..8).map(|corner| {
+                    let sign = |bit: u32| f64::from(corner >> bit & 1) * 2.0 - 1.0;
+                    let at = half * DVec3::new(sign(0), sign(1), sign(2));
+                    label::image_from_camera(
+                        &instance.camera,
+                        [240, 180],
+                        pose.transform_point3(at),
+                    )
+                    .unwrap()
+                });
+                let corners: Vec<[f64; 2]> = corners.collect();
+                let bound = |axis: usize, pick: fn(f64, f64) -> f64, from: f64| {
+                    corners.iter().map(|corner| corner[axis]).fold(from, pick)
+                };
+                let (left, top) = (bound(0, f64::min, 1e9), bound(1, f64::min, 1e9));
+                let (right, bottom) = (bound(0, f64::max, -1e9), bound(1, f64::max, -1e9));
+                assert!(left <= amodal.x + 1.0 && top <= amodal.y + 1.0, "{label:?}");
+                let ends = (amodal.right() - 1.0, amodal.bottom() - 1.0);
+                assert!(right >= ends.0 && bottom >= ends.1, "{label:?}");
+                let truncated = extra["truncated"].as_f64().unwrap();
+                let whole = left >= 0.0 && top >= 0.0 && right <= 240.0 && bottom <= 180.0;
+                assert!(!whole || truncated == 0.0, "{label:?}");
+                assert!((0.0..1.0).contains(&truncated), "{label:?}");
+                cut += usize::from(truncated > 0.05);
+                if let Some(points) = extra.get("keypoints").and_then(numbers) {
+                    tops += usize::from(points[2] == 2.0);
+                    bottoms += usize::from(points[5] == 2.0);
+                    let seen = [points[2], points[5]].iter().filter(|v| **v > 0.0).count();
+                    assert_eq!(extra["num_keypoints"], seen);
+                }
+            }
+            let normals = frame.truth.normals.unwrap();
+            let [right, up, forward] = instance.camera.axes();
+            let towards = Vec3::new(right.z, up.z, -forward.z);
+            for (id, normal) in frame.truth.ids.iter().zip(&normals) {
+                assert!((normal.length() - 1.0).abs() < 1e-3, "{normal}");
+                assert!(normal.z > -0.2, "surfaces that are seen face the camera: {normal}");
+                assert!(*id > 0 || (*normal - towards).length() < 1e-3, "the ground's is up");
+            }
+        }
+        assert!(cut > 3 && hidden > 3, "{cut} cut, {hidden} hidden");
+        assert!(tops > 5 && bottoms == 0, "{tops} tops, {bottoms} bottoms");
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn what_is_generated_is_exported_with_poses() {
+        let (plan, context) = (solids(), GpuContext::new().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let sidecars = Sidecars {
+            depth: true,
+            class_masks: true,
+            segmentation: true,
+            ..Sidecars::default()
+        };
+        let out = folder.path().join("set");
+        let dataset = generate(&plan, 2, 0, &out, 1, sidecars, &context, &Silent).unwrap();
+        let category = &dataset.categories[0];
+        assert_eq!(category.keypoints, ["top", "bottom"]);
+        let classes = image::open(out.join("class_masks/000001.png")).unwrap().into_luma8();
+        for label in &dataset.samples[1].annotations {
+            let own = classes.pixels().filter(|p| u32::from(p.0[0]) == label.category_id);
+            assert!(own.count() as f64 >= label.area, "{label:?}");
+        }
+        for (name, format) in [("bop", Format::Bop), ("kitti", Format::Kitti)] {
+            export(&dataset, format, &folder.path().join(name), &Silent).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let scene: Value = serde_json::from_str(&read("bop/train/000000/scene_gt.json")).unwrap();
+        let camera = read("bop/train/000000/scene_camera.json");
+        let camera: Value = serde_json::from_str(&camera).unwrap();
+        let lines = read("kitti/training/label_2/000001.txt");
+        let labels = &dataset.samples[1].annotations;
+        assert_eq!(lines.lines().count(), labels.len());
+        let k = numbers(&camera["1"]["cam_K"]).unwrap();
+        for (index, label) in labels.iter().enumerate() {
+            let t = numbers(&scene["1"][index]["cam_t_m2c"]).unwrap();
+            let (x, y) = (k[0] * t[0] / t[2] + k[2] + 0.5, k[4] * t[1] / t[2] + k[5] + 0.5);
+            // The middle of what is not cut lies in its box.
+            let amodal: [f64; 4] = numbers(&label.extra["amodal_bbox"]).unwrap().try_into().unwrap();
+            let b = BoundingBox::from(amodal);
+            let inside = (b.x..b.right()).contains(&x) && (b.y..b.bottom()).contains(&y);
+            assert!(inside || label.extra["truncated"] != 0.0, "{x}, {y}: {label:?}");
+        }
     }
 }

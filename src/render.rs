@@ -8,5 +8,5 @@ mod raster;
 mod silhouette;
 mod view;
 
-pub use frame::{Frame, GroundTruth, Silhouette, VisibleObject};
+pub use frame::{Frame, GroundTruth, PixelSet, Silhouette, VisibleObject};
 pub use raster::{AdapterSummary, GpuContext, RenderError, Renderer};

@@ -5,7 +5,9 @@
 
 mod asset;
 mod body;
+mod diameter;
 mod instance;
+mod keypoint;
 mod light;
 mod noise;
 mod placement;
@@ -15,6 +17,7 @@ mod shape;
 mod spec;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
+pub use diameter::diameter_m;
 pub use instance::{
     Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
     SceneInstance, Sensor, kelvin_rgb,
@@ -24,6 +27,6 @@ pub use plan::ScenePlan;
 pub use sampler::sample;
 pub use spec::{
     CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
-    GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
-    MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    GroundSpec, ImageFormat, ImageSpec, KeypointSpec, LabelRule, LightSpec, MaterialSpec,
+    MediumEffect, MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
 };

@@ -14,6 +14,18 @@ fn class_depth(kind: u32) -> f32 {
     return f32(kind + 1u) * 0.125;
 }
 
+// Which of four samples shows what most of them show; the first among equals.
+fn most_common(numbers: vec4<u32>) -> u32 {
+    var best = 0u;
+    var most = 0u;
+    for (var k = 0u; k < 4u; k++) {
+        let votes = dot(vec4(1u), vec4<u32>(numbers == vec4(numbers[k])));
+        best = select(best, k, votes > most);
+        most = max(most, votes);
+    }
+    return best;
+}
+
 // A triangle over the whole image.
 fn whole_image(index: u32, depth: f32) -> vec4<f32> {
     let corner = vec2(f32((index << 1u) & 2u), f32(index & 2u));

@@ -3,6 +3,8 @@
 use hotcoco::{Rle, mask};
 use serde_json::{Value, json};
 
+use super::BoundingBox;
+
 /// Corners in pixels, `[x, y]`; the last is joined to the first.
 pub type Polygon = Vec<[f64; 2]>;
 
@@ -26,6 +28,60 @@ impl Outline {
         match value {
             Value::Array(_) => polygons_of(value),
             _ => mask_of(value, size),
+        }
+    }
+
+    /// The mask of the pixels within `bbox` that are on, in an image of `size`, `[width,
+    /// height]` in pixels. It is written compressed, as pycocotools does.
+    pub fn of_pixels(
+        [width, height]: [u32; 2],
+        bbox: &BoundingBox,
+        is_on: impl Fn(u32, u32) -> bool,
+    ) -> Self {
+        let range = |low: f64, high: f64, most: u32| {
+            let bound = |value: f64| value.clamp(0.0, f64::from(most)) as u32;
+            bound(low.floor())..bound(high.ceil())
+        };
+        // Runs go down one column after another, off and on by turns.
+        let (mut counts, mut end, mut run) = (Vec::new(), 0, 0);
+        for x in range(bbox.x, bbox.right(), width) {
+            for y in range(bbox.y, bbox.bottom(), height).filter(|y| is_on(x, *y)) {
+                let place = x * height + y;
+                if run > 0 && place == end {
+                    run += 1;
+                } else {
+                    counts.extend((run > 0).then_some(run));
+                    counts.push(place - end);
+                    run = 1;
+                }
+                end = place + 1;
+            }
+        }
+        counts.extend((run > 0).then_some(run));
+        counts.extend((width * height > end).then_some(width * height - end));
+        let (h, w) = (height, width);
+        Outline::Mask {
+            rle: Rle { h, w, counts },
+            compressed: true,
+        }
+    }
+
+    /// The box around the outline; `None` where it has no pixels.
+    pub fn extent(&self) -> Option<BoundingBox> {
+        match self {
+            Outline::Polygons(polygons) => {
+                let points = || polygons.iter().flatten();
+                let low = |axis: usize| points().map(|p| p[axis]).fold(f64::INFINITY, f64::min);
+                let high = |axis: usize| {
+                    points().map(|p| p[axis]).fold(f64::NEG_INFINITY, f64::max)
+                };
+                let (left, top) = (low(0), low(1));
+                left.is_finite()
+                    .then(|| BoundingBox::from_corners(left, top, high(0), high(1)))
+            }
+            Outline::Mask { rle, .. } => {
+                (mask::area(rle) > 0).then(|| mask::to_bbox(rle).into())
+            }
         }
     }
 
@@ -148,6 +204,41 @@ mod tests {
         assert!(reads(json!([[0, 0, 1, 0, 1, 1]])));
         assert!(!reads(json!([[0, 0, 1, 0]])));
         assert!(!reads(json!([[0, 0, 1, 0, 1]])));
+    }
+
+    #[test]
+    fn masks_of_pixels_are_those_of_the_encoder() {
+        // On a 3x2 image: rows `.##` and `#.#`.
+        let rows = [[0, 1, 1], [1, 0, 1]];
+        let whole = BoundingBox::from([0.0, 0.0, 3.0, 2.0]);
+        let on = |x: u32, y: u32| rows[y as usize][x as usize] == 1;
+        let outline = Outline::of_pixels([3, 2], &whole, on);
+        let Outline::Mask { rle, .. } = &outline else {
+            panic!("a mask is made");
+        };
+        // Down the columns: off, then three on from the second pixel, one off, two on.
+        assert_eq!(rle.counts, [1, 2, 1, 2]);
+        // As pycocotools 2.0 encodes them.
+        assert_eq!(outline.to_json(), json!({"size": [2, 3], "counts": "1210"}));
+        let corner = BoundingBox::from([0.0, 0.0, 1.0, 1.0]);
+        for (bbox, counts) in [(&whole, vec![0, 6]), (&corner, vec![0, 1, 5])] {
+            let Outline::Mask { rle, .. } = Outline::of_pixels([3, 2], bbox, |_, _| true) else {
+                panic!("a mask is made");
+            };
+            assert_eq!(rle.counts, counts);
+        }
+        // A disc, against the library's own encoder.
+        let disc = |x: u32, y: u32| (x as i32 - 20).pow(2) + (y as i32 - 9).pow(2) < 70;
+        let bbox = BoundingBox::from([5.0, 0.0, 30.0, 19.0]);
+        let outline = Outline::of_pixels([40, 19], &bbox, disc);
+        let columns = (0..40).flat_map(|x| (0..19).map(move |y| u8::from(disc(x, y))));
+        let expected = mask::encode(&columns.collect::<Vec<_>>(), 19, 40).unwrap();
+        let Outline::Mask { rle, .. } = &outline else {
+            panic!("a mask is made");
+        };
+        assert_eq!(rle.counts, expected.counts);
+        let json = outline.to_json();
+        assert_eq!(Outline::parse(&json, [40, 19]).unwrap().to_json(), json);
     }
 
     #[test]

@@ -206,10 +206,10 @@ fn add_bilinear(image: &Linear, [x, y]: [f64; 2], weight: f32, sum: &mut [f32; 3
 }
 
 /// Identifiers or depths, of which each new pixel takes the nearest; 0 from outside.
-pub(super) fn warp_nearest(
-    image: &ImageBuffer<Luma<u16>, Vec<u16>>,
+pub(super) fn warp_nearest<T: image::Primitive>(
+    image: &ImageBuffer<Luma<T>, Vec<T>>,
     motion: &Motion,
-) -> ImageBuffer<Luma<u16>, Vec<u16>> {
+) -> ImageBuffer<Luma<T>, Vec<T>> {
     let back = motion.map.inverse();
     ImageBuffer::from_fn(motion.size[0], motion.size[1], |x, y| {
         let [x, y] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
@@ -218,7 +218,7 @@ pub(super) fn warp_nearest(
         if inside {
             *image.get_pixel(x as u32, y as u32)
         } else {
-            Luma([0])
+            Luma([T::zero()])
         }
     })
 }

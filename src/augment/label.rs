@@ -9,6 +9,16 @@ use serde_json::{Value, json};
 use super::geometry::Motion;
 use crate::annotation::{Annotation, BoundingBox, Outline, Polygon, numbers};
 
+/// Keys with lists of numbers that are carried along or do not depend on the picture.
+const CARRIED: [&str; 6] = [
+    "segmentation",
+    "keypoints",
+    "amodal_segmentation",
+    "amodal_bbox",
+    "size_m",
+    "world_from_object",
+];
+
 /// What geometric steps did to the labels of one image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelChanges {
@@ -110,6 +120,7 @@ impl Carriage<'_> {
             }
         }
         self.carry_keypoints(&mut label, changes);
+        self.carry_whole(&mut label, changes);
         if let Some(share) = label.extra.get("visible_fraction").and_then(Value::as_f64) {
             let share = (share * visible * 1e4).round() / 1e4;
             label
@@ -120,15 +131,55 @@ impl Carriage<'_> {
         Some(label)
     }
 
+    /// The box and the mask of the whole object, hidden parts included.
+    fn carry_whole(&self, label: &mut Annotation, changes: &mut LabelChanges) {
+        let moved = self.take_outline("amodal_segmentation", label, changes);
+        let mask = moved.map(|outline| match outline {
+            Outline::Polygons(polygons) => self.polygons(&polygons),
+            Outline::Mask { rle, compressed } => self.mask(&rle, compressed),
+        });
+        let list = label.extra.shift_remove("amodal_bbox");
+        let list = list.as_ref().and_then(numbers);
+        let bbox: Option<[f64; 4]> = list.and_then(|list| list.try_into().ok());
+        let moved = bbox.map(|bbox| self.polygons(&[corners(&bbox.into()).to_vec()]));
+        let inside = mask.as_ref().or(moved.as_ref()).map(|moved| moved.visible);
+        let truncated = label.extra.get("truncated").and_then(Value::as_f64);
+        if let (Some(inside), Some(share)) = (inside, truncated) {
+            let share = ((1.0 - (1.0 - share) * inside) * 1e4).round() / 1e4;
+            label.extra.insert("truncated".to_owned(), json!(share));
+        }
+        // Where the picture is turned, the box of the outline is tighter than that of the box.
+        let hull = mask.as_ref().and_then(|mask| mask.bbox);
+        let around = moved.and_then(|moved| moved.bbox);
+        let upright = self.motion.map.keeps_boxes_upright();
+        let around = if upright { around } else { hull.or(around) };
+        if let (Some(_), Some(around)) = (bbox, around) {
+            let around = around.joined(&label.bbox);
+            label.extra.insert("amodal_bbox".to_owned(), json!(around));
+        }
+        if let Some(shape) = mask.and_then(|mask| mask.shape) {
+            label.extra.insert("amodal_segmentation".to_owned(), shape.to_json());
+        }
+    }
+
     /// Takes the segmentation out of a label.
     fn shape(&self, label: &mut Annotation, changes: &mut LabelChanges) -> Option<Outline> {
-        let value = label.extra.shift_remove("segmentation")?;
+        self.take_outline("segmentation", label, changes)
+    }
+
+    fn take_outline(
+        &self,
+        key: &str,
+        label: &mut Annotation,
+        changes: &mut LabelChanges,
+    ) -> Option<Outline> {
+        let value = label.extra.shift_remove(key)?;
         if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
             return None;
         }
         let shape = Outline::parse(&value, self.from);
         if shape.is_none() {
-            changes.lose("segmentation: neither polygons nor a mask of the image's size");
+            changes.lose(&format!("{key}: neither polygons nor a mask of the image's size"));
         }
         shape
     }
@@ -247,9 +298,7 @@ impl Carriage<'_> {
         let places: Vec<String> = label
             .extra
             .iter()
-            .filter(|(key, value)| {
-                !["segmentation", "keypoints"].contains(&key.as_str()) && holds_numbers(value)
-            })
+            .filter(|(key, value)| !CARRIED.contains(&key.as_str()) && holds_numbers(value))
             .map(|(key, _)| key.clone())
             .collect();
         for key in places {

@@ -255,7 +255,7 @@ mod tests {
             categories: vec![Category {
                 id: 1,
                 name: "die".into(),
-                supercategory: String::new(),
+                ..Category::default()
             }],
             samples: (0..10).map(sample).collect(),
             warnings: Vec::new(),

@@ -3,17 +3,15 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{ImageBuffer, ImageFormat, Luma};
+use image::{DynamicImage, ImageFormat};
 
 use super::geometry::{Motion, warp_nearest};
 use super::{AugmentError, Transform};
-use crate::dataset::DatasetError;
-
-/// Folders of 16-bit PNG files with one value a pixel.
-const FOLDERS: [&str; 2] = ["masks", "depth"];
+use crate::dataset::{DatasetError, SIDECARS, sidecar_path};
 
 /// The sidecars of an image, resampled to the nearest pixel where transforms move it:
-/// path in the new data set, and content.
+/// path in the new data set, and content. Normals would have to turn with the picture, and
+/// are left out there.
 ///
 /// # Errors
 /// A sidecar that cannot be read or has another size than the image.
@@ -25,9 +23,8 @@ pub(super) fn carried_sidecars(
     size: [u32; 2],
 ) -> Result<Vec<(String, Vec<u8>)>, AugmentError> {
     let mut carried = Vec::new();
-    for folder in FOLDERS {
-        let name = Path::new(file_name).with_extension("png");
-        let path = root.join(folder).join(name);
+    for folder in SIDECARS {
+        let path = root.join(sidecar_path(folder, file_name));
         if !path.is_file() {
             continue;
         }
@@ -36,6 +33,7 @@ pub(super) fn carried_sidecars(
             source,
         })?;
         let bytes = match Motion::of_all(transforms, size) {
+            Some(_) if folder == "normals" => continue,
             Some(motion) => moved(&bytes, &path, &motion, size)?,
             None => bytes,
         };
@@ -54,18 +52,21 @@ fn moved(
         path: path.to_owned(),
         message,
     };
-    let values: ImageBuffer<Luma<u16>, Vec<u16>> =
-        image::load_from_memory_with_format(bytes, ImageFormat::Png)
-            .map_err(|error| fail(error.to_string()))?
-            .into_luma16();
-    if values.dimensions() != (width, height) {
-        let (w, h) = values.dimensions();
+    let values = image::load_from_memory_with_format(bytes, ImageFormat::Png)
+        .map_err(|error| fail(error.to_string()))?;
+    let (w, h) = (values.width(), values.height());
+    if (w, h) != (width, height) {
         let message = format!("it has {w} x {h} pixels and its image {width} x {height}");
         return Err(fail(message).into());
     }
     let mut out = Vec::new();
-    warp_nearest(&values, motion)
-        .write_to(&mut Cursor::new(&mut out), ImageFormat::Png)
-        .map_err(|error| fail(error.to_string()))?;
+    let mut file = Cursor::new(&mut out);
+    match values {
+        DynamicImage::ImageLuma8(values) => {
+            warp_nearest(&values, motion).write_to(&mut file, ImageFormat::Png)
+        }
+        values => warp_nearest(&values.into_luma16(), motion).write_to(&mut file, ImageFormat::Png),
+    }
+    .map_err(|error| fail(error.to_string()))?;
     Ok(out)
 }

@@ -16,6 +16,7 @@ use crate::observer::Observer;
   admix convert labels/ dice-yolo --to yolo
   admix convert VOC2012 voc-coco --to coco
   admix convert dice dice-test --to voc --split test
+  admix convert shapes shapes-bop --to bop
   admix convert dice dice-coco --to coco --verify full")]
 pub struct ConvertArgs {
     /// Data set to read: COCO, YOLO or Pascal VOC, recognised by its files.
@@ -40,6 +41,10 @@ enum To {
     Coco,
     Yolo,
     Voc,
+    /// Poses of rigid objects, of a data set that was rendered with --depth --segmentation.
+    Bop,
+    /// KITTI's object detection, of a rendered data set.
+    Kitti,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -109,6 +114,8 @@ pub(super) fn run(args: ConvertArgs) -> anyhow::Result<()> {
         To::Coco => Format::Coco,
         To::Yolo => Format::Yolo,
         To::Voc => Format::Voc,
+        To::Bop => Format::Bop,
+        To::Kitti => Format::Kitti,
     };
     note(export(&dataset, format, &args.output, &progress)?);
     let summary = Summary {

@@ -49,6 +49,26 @@ pub(super) fn outline(
     }
 }
 
+/// Marks a place in the picture: a full square where it shows, else the square's corners.
+pub(super) fn keypoint(image: &mut RgbImage, at: [f64; 2], colour: Rgb<u8>, shows: bool) {
+    const REACH_PX: i32 = 2;
+    let [x0, y0] = at.map(|along| along.floor() as i32);
+    for (dx, dy) in (-REACH_PX..=REACH_PX).flat_map(|dy| (-REACH_PX..=REACH_PX).map(move |dx| (dx, dy))) {
+        let is_rim = dx.abs() == REACH_PX || dy.abs() == REACH_PX;
+        let is_corner = dx.abs() == REACH_PX && dy.abs() == REACH_PX;
+        let colour = match (shows, is_rim, is_corner) {
+            // A white rim tells it from an object of its colour.
+            (true, true, _) | (false, _, true) => Rgb([255; 3]),
+            (true, ..) => colour,
+            (false, ..) => continue,
+        };
+        let place = u32::try_from(x0 + dx).ok().zip(u32::try_from(y0 + dy).ok());
+        if let Some(pixel) = place.and_then(|(x, y)| image.get_pixel_mut_checked(x, y)) {
+            *pixel = colour;
+        }
+    }
+}
+
 /// Writes `text` on a ground of `colour` above a box, or within it where there is no room
 /// above. Characters outside ASCII are shown as `?`.
 pub(super) fn label(image: &mut RgbImage, b: &BoundingBox, text: &str, colour: Rgb<u8>) {

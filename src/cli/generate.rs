@@ -19,6 +19,7 @@ use crate::scene::ScenePlan;
   admix generate scenes/dice.yaml -n 400 -o data/dice_synthetic
   admix generate scenes/dice.yaml -n 50 -o data/dim --set exposure_ev=-1 --seed 3
   admix generate scenes/shapes.yaml -n 100 -o data/shapes --masks --depth
+  admix generate scenes/shapes.yaml -n 100 -o data/poses --depth --segmentation
   admix generate scenes/dice.yaml -n 150 -o data/dice_synthetic --like data/dice")]
 pub struct GenerateArgs {
     /// Scene file.
@@ -35,6 +36,15 @@ pub struct GenerateArgs {
     /// Also write depth/: 16-bit PNG in tenths of a millimetre from the camera's plane.
     #[arg(long)]
     depth: bool,
+    /// Also write class_masks/: 8-bit PNG, 0 for the ground, otherwise the category's identifier.
+    #[arg(long)]
+    class_masks: bool,
+    /// Also write normals/: 8-bit RGB PNG in the camera's space: x right, y up, z towards it.
+    #[arg(long)]
+    normals: bool,
+    /// Also write masks into annotations.json: `segmentation` and `amodal_segmentation`.
+    #[arg(long)]
+    segmentation: bool,
     /// Then compare with these real images: prints how the synthetic ones differ, and writes
     /// gap.html and gap.json into DIR.
     #[arg(long, value_name = "DATASET")]
@@ -60,6 +70,9 @@ pub(super) fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let sidecars = Sidecars {
         masks: args.masks,
         depth: args.depth,
+        class_masks: args.class_masks,
+        normals: args.normals,
+        segmentation: args.segmentation,
     };
     let dataset = generate::generate(
         &plan,

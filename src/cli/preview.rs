@@ -1,6 +1,7 @@
 //! `admix preview`.
 
 mod figures;
+mod truth;
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -10,14 +11,14 @@ use clap::Args;
 use image::{Rgb, RgbImage};
 
 use self::figures::{Figures, Summary};
-use super::drawing::{class_colour, outline};
+use super::drawing::{class_colour, keypoint, outline};
 use super::progress::Progress;
 use super::{Common, UserMistake};
-use crate::annotation::Annotation;
-use crate::dataset::{Dataset, Split, read_image, write_atomically};
+use crate::annotation::{Annotation, numbers};
+use crate::dataset::{Dataset, SIDECARS, Split, read_image, write_atomically};
 use crate::generate::{self, scene_key};
 use crate::observer::Observer;
-use crate::render::{GpuContext, GroundTruth, Renderer};
+use crate::render::{GpuContext, Renderer};
 use crate::scene::{self, ScenePlan};
 
 /// Side of a tile, in pixels.
@@ -28,6 +29,7 @@ const TILE_PX: u32 = 320;
 #[command(after_help = "Examples:
   admix preview scenes/dice.yaml -o dice.png
   admix preview scenes/dice.yaml -o truth.png --truth -n 4
+  admix preview data/shapes -o sidecars.png --truth -n 6
   admix preview data/dice -o photographs.png -n 24
   admix preview data/dice -o train.png -n 1000 --split train --json")]
 pub struct PreviewArgs {
@@ -45,11 +47,20 @@ pub struct PreviewArgs {
     /// Leave the boxes out.
     #[arg(long)]
     no_boxes: bool,
-    /// Beside each image of a scene, show the identifiers and the depth.
+    /// Beside each image, show objects' numbers, classes, depth and normals: all of a scene, and
+    /// what there is of a data set.
     #[arg(long)]
     truth: bool,
     #[command(flatten)]
     common: Common,
+}
+
+/// Pictures in the order in which they stand on the sheet.
+struct Tiles {
+    tiles: Vec<RgbImage>,
+    /// How many of them belong to each image.
+    per_image: usize,
+    summary: Summary,
 }
 
 impl PreviewArgs {
@@ -71,7 +82,11 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         );
         return Err(UserMistake(message).into());
     }
-    let (tiles, summary) = if args.input.is_dir() {
+    let Tiles {
+        tiles,
+        per_image,
+        summary,
+    } = if args.input.is_dir() {
         args.common.refuse_overrides("`preview` of a data set")?;
         dataset_tiles(&args)?
     } else {
@@ -86,11 +101,13 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         println!("{} tiles would go to {}", tiles.len(), args.out.display());
         return Ok(());
     }
-    let columns = match tiles.len() as u32 {
-        count if args.truth => count.min(6),
-        count => f64::from(count).sqrt().ceil() as u32,
-    }
-    .max(1);
+    // An image and its sidecars stand together.
+    let images = (tiles.len() / per_image) as u32;
+    let across = match per_image {
+        1 => f64::from(images).sqrt().ceil() as u32,
+        _ => (6 / per_image as u32).clamp(1, images.max(1)),
+    };
+    let columns = (across * per_image as u32).max(1);
     let rows = (tiles.len() as u32).div_ceil(columns).max(1);
     let row_px = tiles.iter().map(RgbImage::height).max().unwrap_or(TILE_PX);
     let mut sheet = RgbImage::from_pixel(columns * TILE_PX, rows * row_px, Rgb([24, 24, 24]));
@@ -117,7 +134,7 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<(Vec<RgbImage>, Summary)> {
+fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Tiles> {
     let mut dataset = Dataset::open(&args.input)?;
     let progress = Progress::new(true);
     for warning in &dataset.warnings {
@@ -135,6 +152,19 @@ fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<(Vec<RgbImage>, Summary)>
         );
         return Err(UserMistake(message).into());
     }
+    let folders: Vec<&str> = SIDECARS
+        .into_iter()
+        .filter(|folder| args.truth && args.input.join(folder).is_dir())
+        .collect();
+    if args.truth && folders.is_empty() {
+        let message = format!(
+            "--truth: {} has none of {}; `generate` writes them with --masks, --depth, \
+             --class-masks and --normals",
+            args.input.display(),
+            SIDECARS.map(|folder| format!("{folder}/")).join(", ")
+        );
+        return Err(UserMistake(message).into());
+    }
     // Spread over the data set, whose neighbours are often alike.
     let count = (args.count as usize).min(dataset.samples.len());
     let mut figures = Figures::default();
@@ -144,11 +174,20 @@ fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<(Vec<RgbImage>, Summary)>
         let image = read_image(&sample.path)?;
         figures.add(&image, &sample.annotations);
         tiles.push(tile(&image, args.drawn(&sample.annotations)));
+        for folder in &folders {
+            let picture = truth::sidecar_picture(&args.input, folder, &sample.file_name)?;
+            // A missing one leaves its place dark.
+            tiles.push(tile(&picture.unwrap_or_else(|| RgbImage::new(1, 1)), &[]));
+        }
     }
-    Ok((tiles, figures.summary(&dataset.categories)))
+    Ok(Tiles {
+        tiles,
+        per_image: 1 + folders.len(),
+        summary: figures.summary(&dataset.categories),
+    })
 }
 
-fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<(Vec<RgbImage>, Summary)> {
+fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<Tiles> {
     if args.split.is_some() {
         let message = "--split: a scene has no splits, only a data set has";
         return Err(UserMistake(message.to_owned()).into());
@@ -162,25 +201,31 @@ fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<(Vec<RgbI
         image.height_px,
         image.supersampling,
     );
+    if args.truth {
+        renderer = renderer.with_normals();
+    }
     let key = scene_key(plan, args.common.seed);
     let mut figures = Figures::default();
     let mut tiles = Vec::new();
     for index in 0..u64::from(args.count) {
         let instance = scene::sample(plan, &key, index);
         let frame = renderer.render(&instance)?;
-        let (boxes, _) = generate::annotations(plan, &instance, &frame);
+        let (boxes, _) = generate::annotations(plan, &instance, &frame, false);
         figures.add(&frame.rgb, &boxes);
         tiles.push(tile(&frame.rgb, args.drawn(&boxes)));
         if args.truth {
-            let [ids, depth] = truth_images(&frame.truth);
-            tiles.push(tile(&ids, &[]));
-            tiles.push(tile(&depth, &[]));
+            let pictures = truth::frame_pictures(&instance, &frame.truth);
+            tiles.extend(pictures.iter().map(|picture| tile(picture, &[])));
         }
     }
-    Ok((tiles, figures.summary(plan.categories())))
+    Ok(Tiles {
+        tiles,
+        per_image: if args.truth { 1 + SIDECARS.len() } else { 1 },
+        summary: figures.summary(plan.categories()),
+    })
 }
 
-/// An image scaled into a tile, with the boxes in its categories' colours.
+/// An image scaled into a tile, with the boxes and keypoints in its categories' colours.
 fn tile(image: &RgbImage, boxes: &[Annotation]) -> RgbImage {
     let (width, height) = (
         f64::from(image.width().max(1)),
@@ -193,30 +238,13 @@ fn tile(image: &RgbImage, boxes: &[Annotation]) -> RgbImage {
     for object in boxes {
         let colour = class_colour(object.category_id as usize);
         outline(&mut tile, &object.bbox, scale, colour, 1);
-    }
-    tile
-}
-
-/// Identifiers as colours, and depth from near (white) to far (black).
-fn truth_images(truth: &GroundTruth) -> [RgbImage; 2] {
-    let height = truth.ids.len() as u32 / truth.width_px.max(1);
-    let seen = truth.depth_m.iter().copied().filter(|depth| *depth > 0.0);
-    let (near, far) = seen.fold((f32::INFINITY, 0.0_f32), |(near, far), depth| {
-        (near.min(depth), far.max(depth))
-    });
-    let at = |x: u32, y: u32| (y * truth.width_px + x) as usize;
-    let ids = RgbImage::from_fn(truth.width_px, height, |x, y| match truth.ids[at(x, y)] {
-        0 => Rgb([0; 3]),
-        id => class_colour(id as usize),
-    });
-    let depth = RgbImage::from_fn(truth.width_px, height, |x, y| {
-        match truth.depth_m[at(x, y)] {
-            0.0 => Rgb([0; 3]),
-            depth => {
-                let share = (far - depth) / (far - near).max(1e-6);
-                Rgb([(55.0 + 200.0 * share) as u8; 3])
+        let flat = object.extra.get("keypoints").and_then(numbers);
+        for point in flat.unwrap_or_default().as_chunks::<3>().0 {
+            let [x, y, visibility] = *point;
+            if visibility > 0.0 {
+                keypoint(&mut tile, [x * scale, y * scale], colour, visibility > 1.0);
             }
         }
-    });
-    [ids, depth]
+    }
+    tile
 }

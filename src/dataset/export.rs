@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use quick_xml::escape::escape;
 
+use super::sidecar::of_sample;
 use super::voc::LABELS_FILE;
 use super::writer::{Begun, DatasetWriter, ImageFile, NewSample, write_atomically};
-use super::{Dataset, DatasetError, Record, Sample, Split, Warning, Warnings};
+use super::{Dataset, DatasetError, Record, Sample, Split, Warning, Warnings, bop, kitti};
 use crate::observer::Observer;
 use crate::seed::PlanHash;
 
@@ -22,6 +23,10 @@ pub enum Format {
     Yolo,
     /// `JPEGImages/`, `Annotations/*.xml` and `ImageSets/Main/SPLIT.txt`.
     Voc,
+    /// `SPLIT/000000/` with images, depth, masks and poses, and `models/models_info.json`.
+    Bop,
+    /// `training/` with images, labels of boxes in space, and calibration.
+    Kitti,
 }
 
 /// Folder of images that are in no split.
@@ -32,7 +37,8 @@ const NO_SPLIT: &str = "all";
 /// Returns what the format cannot hold.
 ///
 /// # Errors
-/// [`DatasetError::Occupied`], an image that cannot be read, or a failed write.
+/// [`DatasetError::Occupied`], an image that cannot be read, a failed write, or
+/// [`DatasetError::Lacking`] where a format needs what only rendered data sets have.
 pub fn export(
     dataset: &Dataset,
     format: Format,
@@ -45,6 +51,12 @@ pub fn export(
         Format::Coco => coco(dataset, out, observer)?,
         Format::Yolo => into_folder(out, |folder| yolo(dataset, folder, observer, &mut warnings))?,
         Format::Voc => into_folder(out, |folder| voc(dataset, folder, observer))?,
+        Format::Bop => into_folder(out, |folder| {
+            bop::write(dataset, folder, observer, &mut warnings)
+        })?,
+        Format::Kitti => into_folder(out, |folder| {
+            kitti::write(dataset, folder, observer, &mut warnings)
+        })?,
     }
     observer.end();
     Ok(warnings.into_vec())
@@ -86,13 +98,13 @@ fn coco(dataset: &Dataset, out: &Path, observer: &dyn Observer) -> Result<(), Da
             writer.publish(
                 index,
                 NewSample {
+                    sidecars: of_sample(&dataset.root, sample, &file_name)?,
                     file_name,
                     image: ImageFile::Existing(sample.path.clone()),
                     width: sample.width,
                     height: sample.height,
                     annotations: sample.annotations.clone(),
                     record: sample.record.clone(),
-                    sidecars: Vec::new(),
                 },
             )?;
         }
@@ -166,7 +178,7 @@ impl Names {
     }
 }
 
-fn place_image(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
+pub(super) fn place_image(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
     make_parent(to)?;
     if std::fs::hard_link(&sample.path, to).is_err() {
         let bytes = std::fs::read(&sample.path).map_err(|source| DatasetError::Read {
@@ -178,7 +190,7 @@ fn place_image(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
     Ok(())
 }
 
-fn make_parent(path: &Path) -> Result<(), DatasetError> {
+pub(super) fn make_parent(path: &Path) -> Result<(), DatasetError> {
     let parent = path.parent().unwrap_or(path);
     std::fs::create_dir_all(parent).map_err(|source| DatasetError::Write {
         path: parent.to_owned(),
@@ -186,12 +198,12 @@ fn make_parent(path: &Path) -> Result<(), DatasetError> {
     })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), DatasetError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), DatasetError> {
     make_parent(path)?;
     write_atomically(path, text.as_bytes())
 }
 
-fn manifest_line(sample: &Sample, file_name: &str, manifest: &mut String) {
+pub(super) fn manifest_line(sample: &Sample, file_name: &str, manifest: &mut String) {
     let record = Record {
         id: sample.id,
         file_name: file_name.to_owned(),
@@ -373,7 +385,8 @@ fn voc_xml(dataset: &Dataset, sample: &Sample, file_name: &str) -> String {
 mod tests {
     use super::*;
     use crate::annotation::{Annotation, BoundingBox, Category};
-    use crate::dataset::Origin;
+    use crate::dataset::pose::tests::rendered;
+    use crate::dataset::{Origin, sidecar_path};
     use crate::observer::Silent;
 
     /// Four images in three splits, of which two share a stem and some have folders.
@@ -415,7 +428,7 @@ mod tests {
                 .map(|(id, name)| Category {
                     id,
                     name: name.into(),
-                    supercategory: String::new(),
+                    ..Category::default()
                 })
                 .to_vec(),
             samples: files.into_iter().enumerate().map(sample).collect(),
@@ -507,6 +520,22 @@ mod tests {
         let read = Dataset::open(&out).unwrap();
         assert!(read.warnings.is_empty(), "{:?}", read.warnings);
         assert!(read.samples.iter().all(|s| s.record.split.is_none()));
+    }
+
+    #[test]
+    fn sidecars_and_further_keys_survive_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let original = rendered(&folder.path().join("in"));
+        let out = folder.path().join("out");
+        export(&original, Format::Coco, &out, &Silent).unwrap();
+        let read = Dataset::open(&out).unwrap();
+        for (ours, theirs) in original.samples.iter().zip(&read.samples) {
+            assert_eq!(ours.annotations[0].extra, theirs.annotations[0].extra);
+            assert_eq!(ours.record.factors, theirs.record.factors);
+            let depth = sidecar_path("depth", &ours.file_name);
+            let bytes = |root: &Path| std::fs::read(root.join(&depth)).unwrap();
+            assert_eq!(bytes(&original.root), bytes(&out));
+        }
     }
 
     #[test]

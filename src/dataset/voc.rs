@@ -164,7 +164,7 @@ fn categories(root: &Path, files: &[(PathBuf, Xml)]) -> Result<Vec<Category>, Da
     let category = |(id, name)| Category {
         id,
         name,
-        supercategory: String::new(),
+        ..Category::default()
     };
     Ok((1..).zip(names).map(category).collect())
 }

@@ -399,7 +399,7 @@ mod tests {
         vec![Category {
             id: 1,
             name: "die".into(),
-            supercategory: String::new(),
+            ..Category::default()
         }]
     }
 

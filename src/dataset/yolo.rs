@@ -113,7 +113,7 @@ pub(super) fn open(root: &Path) -> Result<Dataset, DatasetError> {
     let categories = names.into_iter().map(|(class, name)| Category {
         id: class.saturating_add(1),
         name,
-        supercategory: String::new(),
+        ..Category::default()
     });
     Ok(Dataset {
         root: root.to_owned(),

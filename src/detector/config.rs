@@ -411,7 +411,7 @@ pub fn class_agnostic(dataset: &Dataset, name: &str) -> Dataset {
     merged.categories = vec![Category {
         id: 1,
         name: name.to_owned(),
-        supercategory: String::new(),
+        ..Category::default()
     }];
     for annotation in merged
         .samples

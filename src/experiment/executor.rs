@@ -217,7 +217,7 @@ mod tests {
             categories: vec![Category {
                 id: 1,
                 name: "square".to_owned(),
-                supercategory: String::new(),
+                ..Category::default()
             }],
             samples: samples.collect(),
             warnings: Vec::new(),

@@ -271,7 +271,7 @@ fn join_classes(dataset: &mut Dataset, name: &str) {
     dataset.categories = vec![Category {
         id: 1,
         name: name.to_owned(),
-        supercategory: String::new(),
+        ..Category::default()
     }];
     for sample in &mut dataset.samples {
         for annotation in &mut sample.annotations {
@@ -428,7 +428,7 @@ mod tests {
             .map(|(index, name)| Category {
                 id: 10 * (index as u32 + 1),
                 name: (*name).to_owned(),
-                supercategory: String::new(),
+                ..Category::default()
             })
             .collect();
         let sample = |id: u64| Sample {

@@ -287,7 +287,7 @@ mod tests {
                 .map(|(id, name)| Category {
                     id,
                     name: name.into(),
-                    supercategory: String::new(),
+                    ..Category::default()
                 })
                 .collect(),
             samples: (0..count + 3).map(sample).collect(),

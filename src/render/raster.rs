@@ -5,6 +5,7 @@ mod context;
 mod environment;
 mod fault;
 mod meshes;
+mod normals;
 mod occluders;
 mod pipeline;
 mod renderer;

@@ -2,10 +2,14 @@
 
 use glam::{Vec2, Vec3};
 
-use super::frame::Silhouette;
+use super::frame::{PixelSet, Silhouette};
 use super::view::View;
 use crate::annotation::BoundingBox;
-use crate::scene::{Assets, SceneInstance};
+use crate::scene::{Assets, Part, SceneInstance};
+
+/// Longer side in pixels of the picture in which the share of an outline outside the image
+/// is counted.
+const SHARE_SIDE_PX: f32 = 256.0;
 
 /// What each object covers inside the image, hidden or not. Parts out of sight (`None` among
 /// `levels`) and those that reach behind the camera cover nothing.
@@ -18,24 +22,37 @@ pub(super) fn silhouettes(
     let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
     let mut levels = levels.iter();
     let mut canvas = Canvas::default();
+    let outline_of = |part: &Part, level: usize| {
+        let geometry = &assets.meshes[part.mesh].levels[level].geometry;
+        let project = |position: &Vec3| {
+            let between = part.world_from_local.transform_point3(*position) - view.position;
+            let [x, y, z] = view.axes.map(|axis| between.dot(axis));
+            (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
+        };
+        let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
+        Some(Outline {
+            points: points?,
+            triangles: &geometry.triangles,
+        })
+    };
     let objects = scene.objects.iter().map(|object| {
-        let parts = object.parts.iter().zip(levels.by_ref());
+        let of_object: Vec<_> = object.parts.iter().zip(levels.by_ref()).collect();
+        let parts = of_object.iter();
         let outlines: Vec<Outline> = parts
-            .filter_map(|(part, level)| {
-                let geometry = &assets.meshes[part.mesh].levels[(*level)?].geometry;
-                let project = |position: &Vec3| {
-                    let between = part.world_from_local.transform_point3(*position) - view.position;
-                    let [x, y, z] = view.axes.map(|axis| between.dot(axis));
-                    (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
-                };
-                let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
-                Some(Outline {
-                    points: points?,
-                    triangles: &geometry.triangles,
-                })
-            })
+            .filter_map(|(part, level)| outline_of(part, (**level)?))
             .collect();
         let mut found = canvas.draw(&outlines, scene.width_px, scene.height_px);
+        if found.pixels > 0 {
+            // Out of sight, parts have no level; the coarsest will do.
+            let whole: Option<Vec<Outline>> = of_object
+                .iter()
+                .map(|(part, level)| {
+                    let coarsest = assets.meshes[part.mesh].levels.len() - 1;
+                    outline_of(part, level.unwrap_or(coarsest))
+                })
+                .collect();
+            found.truncated = whole.map(|whole| canvas.share_outside(whole, size));
+        }
         let mut media = object.parts.iter().map(|part| part.material.medium);
         found.is_transparent = media.all(|medium| medium.is_some());
         found
@@ -49,6 +66,13 @@ struct Outline<'a> {
     triangles: &'a [[u32; 3]],
 }
 
+/// Least and greatest coordinates.
+fn extent_of(outlines: &[Outline]) -> (Vec2, Vec2) {
+    let points = || outlines.iter().flat_map(|outline| &outline.points).copied();
+    let low = points().fold(Vec2::INFINITY, Vec2::min);
+    (low, points().fold(Vec2::NEG_INFINITY, Vec2::max))
+}
+
 /// One bit a pixel of the rectangle around an object.
 #[derive(Default)]
 struct Canvas {
@@ -58,9 +82,7 @@ struct Canvas {
 impl Canvas {
     /// The pixels that any of the triangles covers.
     fn draw(&mut self, outlines: &[Outline], width: u32, height: u32) -> Silhouette {
-        let points = || outlines.iter().flat_map(|outline| &outline.points).copied();
-        let low = points().fold(Vec2::INFINITY, Vec2::min);
-        let high = points().fold(Vec2::NEG_INFINITY, Vec2::max);
+        let (low, high) = extent_of(outlines);
         let last = Vec2::new(width as f32, height as f32) - 1.0;
         if !(high.cmpge(Vec2::ZERO).all() && low.cmple(last + 1.0).all()) {
             return Silhouette::default();
@@ -83,8 +105,47 @@ impl Canvas {
         Silhouette {
             pixels: self.rows.iter().map(|word| word.count_ones()).sum(),
             bbox: self.extent(words, low),
-            is_transparent: false,
+            covered: PixelSet {
+                left: low.x as u32,
+                top: low.y as u32,
+                words,
+                rows: self.rows.clone(),
+            },
+            ..Silhouette::default()
         }
+    }
+
+    /// The share of the outlines' joint area outside an image of this size, counted in a
+    /// picture of the whole that is as large as is needed for it.
+    fn share_outside(&mut self, mut outlines: Vec<Outline>, size: Vec2) -> f64 {
+        let (low, high) = extent_of(&outlines);
+        if low.cmpge(Vec2::ZERO).all() && high.cmple(size).all() {
+            return 0.0;
+        }
+        let scale = SHARE_SIDE_PX / (high - low).max_element().max(1e-6);
+        for point in outlines.iter_mut().flat_map(|outline| &mut outline.points) {
+            *point = (*point - low) * scale;
+        }
+        let last = ((high - low) * scale).floor();
+        let words = last.x as usize / 64 + 1;
+        let rows = last.y as usize + 1;
+        self.rows.clear();
+        self.rows.resize(words * rows, 0);
+        for Outline { points, triangles } in &outlines {
+            for triangle in *triangles {
+                let corners = triangle.map(|index| points[index as usize]);
+                self.fill(corners, words, rows, last.x as i64);
+            }
+        }
+        let (mut whole, mut inside) = (0_u32, 0_u32);
+        for (row, line) in self.rows.chunks(words).enumerate() {
+            for column in (0..words * 64).filter(|column| line[column / 64] >> (column % 64) & 1 == 1) {
+                let at = low + (Vec2::new(column as f32, row as f32) + 0.5) / scale;
+                whole += 1;
+                inside += u32::from(at.cmpge(Vec2::ZERO).all() && at.cmplt(size).all());
+            }
+        }
+        1.0 - f64::from(inside) / f64::from(whole.max(1))
     }
 
     /// The extent of what is set, with the canvas's corner at `low`.
@@ -191,6 +252,34 @@ mod tests {
             0,
             "no centre is covered"
         );
+    }
+
+    #[test]
+    fn the_share_outside_is_that_of_the_area() {
+        let halves = [[0, 1, 2], [0, 2, 3]];
+        let share = |x: f32, y: f32, width: f32, height: f32| {
+            let corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]];
+            let outline = Outline {
+                points: corners.map(Vec2::from).to_vec(),
+                triangles: &halves,
+            };
+            Canvas::default().share_outside(vec![outline], Vec2::new(200.0, 100.0))
+        };
+        assert_eq!(share(3.0, 2.0, 150.0, 20.0), 0.0);
+        assert!((share(-30.0, 2.0, 120.0, 20.0) - 0.25).abs() < 0.01);
+        assert!((share(195.0, 95.0, 10.0, 10.0) - 0.75).abs() < 0.01);
+        // Far larger than the image.
+        assert!((share(-4900.0, -4950.0, 10000.0, 10000.0) - 0.9998).abs() < 1e-3);
+    }
+
+    #[test]
+    fn pixels_are_kept_where_they_are() {
+        let corners = [[70.0, 3.0], [140.0, 3.0], [140.0, 5.0], [70.0, 5.0]];
+        let found = draw(&corners.map(Vec2::from), &[[0, 1, 2], [0, 2, 3]]);
+        let covers = |x: u32, y: u32| (70..140).contains(&x) && (3..5).contains(&y);
+        for (x, y) in (0..100).flat_map(|y| (0..200).map(move |x| (x, y))) {
+            assert_eq!(found.covered.contains(x, y), covers(x, y), "{x}, {y}");
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use rand::RngExt;
 use super::asset::Geometry;
 use super::instance::{Material, Medium, Object, Part, Pattern};
 use super::plan::ScenePlan;
-use super::sampler::pick;
+use super::sampler::{metres, pick};
 use super::spec::{
-    Class, DressingPart, Family, FamilyPart, MaterialSpec, MediumEffect, MediumSpec, Paint, Shape,
+    Class, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect, MediumSpec,
+    Paint, Shape,
 };
 use crate::seed::Generator;
 use crate::spec::Distribution;
@@ -28,6 +29,11 @@ pub(super) fn draw_object(
         Class::Fixed(name) => plan.category_id(name),
         Class::Unlabelled => None,
     };
+    let keypoint = |point: &KeypointSpec| {
+        let [x, y, z] = point.position_mm.map(metres);
+        Vec3::new(x, y, z) * scale
+    };
+    let keypoints_m = family.keypoints.iter().map(keypoint).collect();
     let mut parts = Vec::new();
     if let Some(shape) = &family.shape {
         let material = draw_material(&family.material, paint, shape, generator);
@@ -37,7 +43,7 @@ pub(super) fn draw_object(
         let material = part.material.as_ref().unwrap_or(&family.material);
         parts.extend(draw_part(plan, part, scale, material, paint, generator));
     }
-    let object = assembled(plan, family.name.clone(), category_id, parts);
+    let object = assembled(plan, family.name.clone(), category_id, parts, keypoints_m);
     match family.shape {
         Some(Shape::Die { .. }) => object.moved(Mat4::from_mat3(face_up(pips))),
         _ => object,
@@ -58,7 +64,7 @@ pub(super) fn draw_dressing(
     };
     let material = draw_material(&part.material, &paint, &part.shape, generator);
     let part = part_of(plan, &part.shape, Vec3::ONE, material, generator);
-    assembled(plan, "dressing".to_owned(), None, vec![part])
+    assembled(plan, "dressing".to_owned(), None, vec![part], Vec::new())
 }
 
 /// One part in its object's space, or none where this object lacks it.
@@ -126,12 +132,13 @@ fn part_of(
     }
 }
 
-/// An object of these parts with the middle of the box around them at the origin.
+/// An object of these parts and keypoints with the middle of the box around them at the origin.
 fn assembled(
     plan: &ScenePlan,
     family: String,
     category_id: Option<u32>,
     mut parts: Vec<Part>,
+    mut keypoints_m: Vec<Vec3>,
 ) -> Object {
     let half_extents_m = if let [part] = parts.as_slice() {
         part.half_extents_m
@@ -144,7 +151,11 @@ fn assembled(
                 (low, high) = (low.min(at), high.max(at));
             }
         }
-        let to_middle = Mat4::from_translation(-(low + high) / 2.0);
+        let middle = (low + high) / 2.0;
+        for keypoint in &mut keypoints_m {
+            *keypoint -= middle;
+        }
+        let to_middle = Mat4::from_translation(-middle);
         for part in &mut parts {
             part.world_from_local = to_middle * part.world_from_local;
         }
@@ -156,6 +167,7 @@ fn assembled(
         world_from_object: Mat4::IDENTITY,
         half_extents_m,
         parts,
+        keypoints_m,
         label_margin: 0.0,
     }
 }

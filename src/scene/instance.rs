@@ -263,6 +263,8 @@ pub struct Object {
     /// Half the size of that box along the object's own axes.
     pub half_extents_m: Vec3,
     pub parts: Vec<Part>,
+    /// Its named points in its own space, in the order of its category's names.
+    pub keypoints_m: Vec<Vec3>,
     /// How much longer its box's sides are than its visible extent, as a share of it.
     pub label_margin: f32,
 }

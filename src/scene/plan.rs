@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::asset::Assets;
+use super::keypoint;
 use super::shape::signed_area;
 use super::spec::{
     Class, EnvironmentSpec, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
@@ -65,6 +66,13 @@ impl ScenePlan {
         let mut plan = self.clone();
         let exact = LabelRule::default();
         (plan.spec.labels.margin, plan.spec.labels.square) = (exact.margin, exact.square);
+        // Nor do keypoints change what is drawn.
+        for family in &mut plan.spec.objects {
+            (family.keypoints, family.skeleton) = Default::default();
+        }
+        for category in &mut plan.categories {
+            (category.keypoints, category.skeleton) = Default::default();
+        }
         plan
     }
 
@@ -108,10 +116,19 @@ impl SceneSpec {
         }
         let categories = (1..)
             .zip(names)
-            .map(|(id, (name, supercategory))| Category {
-                id,
-                name: name.to_owned(),
-                supercategory: supercategory.to_owned(),
+            .map(|(id, (name, supercategory))| {
+                let mut category = Category {
+                    id,
+                    name: name.to_owned(),
+                    supercategory: supercategory.to_owned(),
+                    ..Category::default()
+                };
+                let class = match supercategory {
+                    "die" => Class::UpperFace,
+                    _ => Class::Fixed(name.to_owned()),
+                };
+                keypoint::name_points(&mut category, &self.objects, &class);
+                category
             })
             .collect();
         // What is no sound shape has no mesh.
@@ -289,6 +306,7 @@ impl SceneSpec {
         }
         let weights: Vec<f64> = self.objects.iter().map(|f| f.weight).collect();
         check_weights(problems, "objects", &weights);
+        keypoint::check(&self.objects, problems);
         for (index, family) in self.objects.iter().enumerate() {
             let key = format!("objects[{index}]");
             check_paints(problems, &format!("{key}.paints"), &family.paints);

@@ -240,6 +240,22 @@ pub struct Family {
     pub paints: Vec<Paint>,
     #[serde(default)]
     pub material: MaterialSpec,
+    /// Named points of the object, which are labelled where they show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keypoints: Vec<KeypointSpec>,
+    /// Pairs of keypoints, by name, that a line joins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skeleton: Vec<[String; 2]>,
+}
+
+/// A named point of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeypointSpec {
+    pub name: String,
+    /// In the space that its parts are placed in, before stretch and scale; the origin is the
+    /// middle of a `shape`.
+    pub position_mm: [f64; 3],
 }
 
 impl Family {

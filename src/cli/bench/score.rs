@@ -86,7 +86,7 @@ fn made_up(args: &ScoreArgs) -> (Dataset, Vec<Detection>) {
     let categories = (1..=args.categories).map(|id| Category {
         id,
         name: format!("class {id}"),
-        supercategory: String::new(),
+        ..Category::default()
     });
     let dataset = Dataset {
         root: PathBuf::new(),

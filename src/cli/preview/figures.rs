@@ -154,7 +154,7 @@ mod tests {
         let category = |(id, name): (u32, &str)| Category {
             id,
             name: name.to_owned(),
-            supercategory: String::new(),
+            ..Category::default()
         };
         let summary = figures.summary(&[(1, "a"), (2, "b"), (3, "c")].map(category));
         assert_eq!((summary.images, summary.boxes), (1, 3));

@@ -24,7 +24,7 @@ fn squares(folder: &Path, count: u64) -> Dataset {
         .map(|(name, id)| Category {
             id,
             name: (*name).to_owned(),
-            supercategory: String::new(),
+            ..Category::default()
         });
     let samples = (0..count).map(|id| {
         let mut generator = SeedKey::new(b"squares", 0).generator("image", id);

@@ -215,6 +215,29 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
     })
 }
 
+/// The pass that tells normals from the samples.
+pub(super) fn normals_pipeline(
+    device: &wgpu::Device,
+    layouts: &Layouts,
+    supersampling: u32,
+) -> wgpu::RenderPipeline {
+    let pass = Pass {
+        source: shader::NORMALS,
+        extra: Some(&layouts.samples),
+        formats: &[IDS],
+        depth: None,
+        faces: None,
+        blend: None,
+        constants: &[smooth(supersampling)],
+    };
+    pipeline(device, layouts, &pass)
+}
+
+/// The constant that says whether a pixel has several samples.
+fn smooth(supersampling: u32) -> (&'static str, f64) {
+    ("SMOOTH", f64::from(u8::from(supersampling > 1)))
+}
+
 impl Pipelines {
     /// Pipelines for a family's scenes with `supersampling` samples a pixel along each axis.
     pub(super) fn new(
@@ -225,7 +248,7 @@ impl Pipelines {
     ) -> Self {
         use wgpu::BlendFactor::{Dst, One, Zero};
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
-        let smooth = ("SMOOTH", f64::from(u8::from(supersampling > 1)));
+        let smooth = smooth(supersampling);
         let geometry = Pass {
             source: shader::GEOMETRY,
             extra: None,

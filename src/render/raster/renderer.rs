@@ -8,6 +8,7 @@ use super::super::view::{Ball, View};
 use super::context::{GpuContext, RenderError};
 use super::environment::{SIDE, Surroundings};
 use super::meshes::{DrawList, Meshes};
+use super::normals::{Normals, unpacked};
 use super::occluders::{NO_OCCLUDER, occluder, tile_lists};
 use super::pipeline::{Layouts, Pipelines};
 use super::shadow::ShadowView;
@@ -33,11 +34,22 @@ pub struct Renderer<'a> {
     light_groups: Vec<wgpu::BindGroup>,
     /// Where colours, object numbers and distances are copied to.
     read_back: [wgpu::Buffer; 3],
+    normals: Option<Normals>,
 }
 
 /// Bytes of one row of 4-byte pixels in a read-back buffer.
 fn padded_row(width: u32) -> u32 {
     (width * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
+}
+
+/// Room for 4 bytes a pixel that the processor can read.
+fn read_back_buffer(device: &wgpu::Device, size: wgpu::Extent3d) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: u64::from(padded_row(size.width)) * u64::from(size.height),
+        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+        mapped_at_creation: false,
+    })
 }
 
 fn bind(
@@ -100,14 +112,7 @@ impl<'a> Renderer<'a> {
             });
             bind(device, &layouts.light, &[buffer.as_entire_binding()])
         });
-        let read_back = || {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size: u64::from(padded_row(width_px)) * u64::from(height_px),
-                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-                mapped_at_creation: false,
-            })
-        };
+        let read_back = || read_back_buffer(device, size);
         let linear = wgpu::SamplerDescriptor {
             mag_filter: wgpu::FilterMode::Linear,
             min_filter: wgpu::FilterMode::Linear,
@@ -130,7 +135,21 @@ impl<'a> Renderer<'a> {
             environment_sampler: device.create_sampler(&linear),
             depth_sampler: device.create_sampler(&Default::default()),
             read_back: [read_back(), read_back(), read_back()],
+            normals: None,
         }
+    }
+
+    /// The same renderer, whose ground truth holds normals too.
+    pub fn with_normals(mut self) -> Self {
+        let buffer = read_back_buffer(&self.context.device, self.size);
+        self.normals = Some(Normals::new(
+            self.context,
+            &self.layouts,
+            self.size,
+            self.supersampling,
+            buffer,
+        ));
+        self
     }
 
     /// Draws a scene of this renderer's family, once more where memory ran short.
@@ -159,7 +178,8 @@ impl<'a> Renderer<'a> {
         let mut encoder = device.create_command_encoder(&Default::default());
         self.encode(&mut encoder, &work);
         self.context.queue.submit([encoder.finish()]);
-        for buffer in &self.read_back {
+        let of_normals = self.normals.iter().map(|normals| &normals.read_back);
+        for buffer in self.read_back.iter().chain(of_normals) {
             buffer.slice(..).map_async(wgpu::MapMode::Read, |_| {});
         }
         // Found while the adapter draws.
@@ -183,9 +203,17 @@ impl<'a> Renderer<'a> {
             ids: Vec::with_capacity((width * height) as usize),
             depth_m: Vec::with_capacity((width * height) as usize),
             silhouettes,
+            normals: None,
         };
         self.read_rows(ids, |_, row| truth.ids.extend_from_slice(row))?;
         self.read_rows(distance, |_, row| truth.depth_m.extend_from_slice(row))?;
+        if let Some(normals) = &self.normals {
+            let mut found = Vec::with_capacity((width * height) as usize);
+            self.read_rows(&normals.read_back, |_, row: &[u32]| {
+                found.extend(row.iter().map(|packed| unpacked(*packed, view.axes)));
+            })?;
+            truth.normals = Some(found);
+        }
         Ok(Frame {
             rgb: image::RgbImage::from_raw(width, height, rgb)
                 .expect("the buffer has three bytes a pixel"),
@@ -392,7 +420,11 @@ impl<'a> Renderer<'a> {
         drop(pass);
 
         let images = [&targets.colour, &targets.ids, &targets.distance];
-        for (texture, buffer) in images.into_iter().zip(&self.read_back) {
+        let normals = self.normals.as_ref().map(|normals| {
+            let texture = normals.draw(encoder, &work.scene, &work.samples);
+            (texture, &normals.read_back)
+        });
+        for (texture, buffer) in images.into_iter().zip(&self.read_back).chain(normals) {
             encoder.copy_texture_to_buffer(
                 texture.as_image_copy(),
                 wgpu::TexelCopyBufferInfo {
@@ -558,6 +590,7 @@ mod tests {
                         ..Material::default()
                     },
                 }],
+                keypoints_m: Vec::new(),
                 label_margin: 0.0,
             }],
             not_placed: 0,

@@ -16,6 +16,7 @@ pub(super) const SHADE: &str = pass!(
     "shade"
 );
 pub(super) const CLASSIFY: &str = pass!("include/scene", "include/class", "classify");
+pub(super) const NORMALS: &str = pass!("include/scene", "include/class", "normals");
 pub(super) const MEDIA: &str = pass!(
     "include/scene",
     "include/class",
@@ -35,6 +36,7 @@ mod tests {
             ("geometry", GEOMETRY),
             ("shadow", SHADOW),
             ("classify", CLASSIFY),
+            ("normals", NORMALS),
             ("shade", SHADE),
             ("media", MEDIA),
             ("compose", COMPOSE),
@@ -53,6 +55,6 @@ mod tests {
         let wgsl = files
             .filter(|f| f.as_ref().unwrap().path().is_file())
             .count();
-        assert_eq!(wgsl, 7, "a new pass is validated here too");
+        assert_eq!(wgsl, 8, "a new pass is validated here too");
     }
 }
