@@ -10,7 +10,7 @@ use image::{GrayImage, ImageBuffer, Luma};
 use serde_json::{Map, Value, json};
 
 use super::export::{make_parent, manifest_line, place_image, write as write_text};
-use super::pose::{Camera, Lacking, Pose, place_of, rotation_and_mm};
+use super::pose::{CAMERA, Camera, Lacking, Pose, place_of, rotation_and_mm};
 use super::sidecar::sidecar_path;
 use super::writer::write_atomically;
 use super::{Dataset, DatasetError, Sample, Split, Warnings};
@@ -47,10 +47,10 @@ impl Target {
         let family = extra.get("family").and_then(Value::as_str);
         let diameter = extra.get("diameter_m").and_then(Value::as_f64);
         let (visible, whole) = (outline("segmentation"), outline("amodal_segmentation"));
-        lacking.require(family.is_some(), "family", &place);
-        lacking.require(diameter.is_some(), "diameter_m", &place);
-        lacking.require(visible.is_some(), "segmentation", &place);
-        lacking.require(whole.is_some(), "amodal_segmentation", &place);
+        lacking.require(family.is_some(), "`family`", &place);
+        lacking.require(diameter.is_some(), "`diameter_m`", &place);
+        lacking.require(visible.is_some(), "`segmentation`", &place);
+        lacking.require(whole.is_some(), "`amodal_segmentation`", &place);
         Some(Target {
             pose: Pose::of(annotation, &place, lacking)?,
             family: family?.to_owned(),
@@ -69,8 +69,8 @@ fn targets(dataset: &Dataset) -> Result<Vec<(Camera, Vec<Target>)>, DatasetError
     for sample in &dataset.samples {
         let camera = Camera::of(sample);
         let depth = dataset.root.join(sidecar_path("depth", &sample.file_name));
-        lacking.require(camera.is_some(), "camera in manifest.jsonl", &sample.file_name);
-        lacking.require(depth.is_file(), "depth/", &sample.file_name);
+        lacking.require(camera.is_some(), CAMERA, &sample.file_name);
+        lacking.require(depth.is_file(), "`depth/`", &sample.file_name);
         let annotations = sample.annotations.iter();
         let of_image: Vec<_> = annotations
             .filter_map(|annotation| Target::of(sample, annotation, &mut lacking))
@@ -346,7 +346,7 @@ mod tests {
         std::fs::remove_dir_all(dataset.root.join("depth")).unwrap();
         let out = folder.path().join("b");
         let message = export(&dataset, Format::Bop, &out, &Silent).unwrap_err().to_string();
-        for part in ["`camera in manifest.jsonl` (2x", "`depth/`", "`segmentation`", FLAGS] {
+        for part in ["`camera` without distortion in manifest.jsonl (2x", "`depth/`", "`segmentation`", FLAGS] {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert!(!out.exists());

@@ -11,7 +11,7 @@ use glam::DVec3;
 use serde_json::Value;
 
 use super::export::{make_parent, manifest_line, place_image, write as write_text};
-use super::pose::{Camera, Lacking, Pose, place_of};
+use super::pose::{CAMERA, Camera, Lacking, Pose, place_of};
 use super::writer::write_atomically;
 use super::{Dataset, DatasetError, Sample, Split, Warnings, read_image};
 use crate::annotation::{Annotation, BoundingBox};
@@ -147,7 +147,7 @@ fn poses(dataset: &Dataset) -> Result<Vec<(Camera, Vec<Pose>)>, DatasetError> {
     let mut found = Vec::new();
     for sample in &dataset.samples {
         let camera = Camera::of(sample);
-        lacking.require(camera.is_some(), "camera in manifest.jsonl", &sample.file_name);
+        lacking.require(camera.is_some(), CAMERA, &sample.file_name);
         let of_image: Vec<_> = sample
             .annotations
             .iter()

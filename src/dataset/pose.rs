@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::{Dataset, DatasetError, Sample};
 use crate::annotation::{Annotation, BoundingBox, numbers};
 
+/// How a message names what [`Camera::of`] reads.
+pub(super) const CAMERA: &str = "`camera` without distortion in manifest.jsonl";
+
 /// The camera of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Camera {
@@ -20,9 +23,21 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    /// Reads the camera from an image's factors.
+    /// Reads the camera from an image's factors; `None` where there is none, or one whose lens
+    /// distorts.
     pub(super) fn of(sample: &Sample) -> Option<Self> {
         let camera = sample.record.factors.get("camera")?;
+        if camera.get("distortion").is_some_and(|lens| !lens.is_null() && lens != "none") {
+            return None;
+        }
+        if let (Some(k), Some(pose)) = (camera.get("K"), camera.get("world_from_camera")) {
+            let k = rows_of(k, 3)?;
+            return Some(Camera {
+                focal_px: [k[0], k[4]],
+                principal_px: [k[2], k[5]],
+                camera_from_world: matrix_of(pose)?.inverse(),
+            });
+        }
         let vector = |key: &str| -> Option<DVec3> {
             let parts = numbers(camera.get(key)?)?;
             (parts.len() == 3).then(|| DVec3::from_slice(&parts))
@@ -71,9 +86,9 @@ impl Pose {
         };
         let size = list("size_m", 3);
         let amodal = list("amodal_bbox", 4);
-        lacking.require(matrix.is_some(), "camera_from_object", place);
-        lacking.require(size.is_some(), "size_m", place);
-        lacking.require(amodal.is_some(), "amodal_bbox", place);
+        lacking.require(matrix.is_some(), "`camera_from_object`", place);
+        lacking.require(size.is_some(), "`size_m`", place);
+        lacking.require(amodal.is_some(), "`amodal_bbox`", place);
         let amodal: [f64; 4] = amodal?.try_into().ok()?;
         Some(Pose {
             camera_from_object: matrix?,
@@ -84,9 +99,15 @@ impl Pose {
 }
 
 fn matrix_of(value: &Value) -> Option<DMat4> {
+    let flat: [f64; 16] = rows_of(value, 4)?.try_into().ok()?;
+    Some(DMat4::from_cols_array(&flat).transpose())
+}
+
+/// The numbers of a square matrix that is written row by row.
+fn rows_of(value: &Value, side: usize) -> Option<Vec<f64>> {
     let rows: Vec<Vec<f64>> = value.as_array()?.iter().map(numbers).collect::<Option<_>>()?;
-    let flat: [f64; 16] = rows.concat().try_into().ok()?;
-    (rows.len() == 4).then(|| DMat4::from_cols_array(&flat).transpose())
+    let is_square = rows.len() == side && rows.iter().all(|row| row.len() == side);
+    is_square.then(|| rows.concat())
 }
 
 /// Three rows of a rotation, and a translation in millimetres.
@@ -117,7 +138,7 @@ impl Lacking {
             return Ok(());
         }
         let missing = |(key, (count, first)): (&&str, &(usize, String))| {
-            format!("`{key}` ({count}x; first at {first})")
+            format!("{key} ({count}x; first at {first})")
         };
         let missing: Vec<String> = self.0.iter().map(missing).collect();
         Err(DatasetError::Lacking {
@@ -214,6 +235,20 @@ pub(super) mod tests {
         assert!((k[2] - 39.5).abs() < 1e-9 && (k[5] - 29.5).abs() < 1e-9);
         let seen = camera.camera_from_world.transform_point3(DVec3::new(0.05, 0.2, 0.0));
         assert!((seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9, "{seen}");
+        let mut calibrated = dataset.samples[1].clone();
+        calibrated.record.factors.insert(
+            "camera".to_owned(),
+            json!({"K": [[30.0, 0.0, 41.0], [0.0, 31.0, 30.0], [0.0, 0.0, 1.0]],
+                "distortion": "none",
+                "world_from_camera": [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0],
+                    [0.0, -1.0, 0.0, 0.015], [0.0, 0.0, 0.0, 1.0]]}),
+        );
+        let found = Camera::of(&calibrated).unwrap();
+        assert_eq!((found.k()[2], found.k()[4]), (40.5, 31.0));
+        let seen = found.camera_from_world.transform_point3(DVec3::new(0.05, 0.2, 0.0));
+        assert!((seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9, "{seen}");
+        calibrated.record.factors["camera"]["distortion"] = json!({"fisheye": {"k1": 0.1}});
+        assert_eq!(Camera::of(&calibrated), None, "a bent image has no matrix");
         let mut lacking = Lacking::default();
         let annotation = &dataset.samples[0].annotations[0];
         let pose = Pose::of(annotation, "here", &mut lacking).unwrap();

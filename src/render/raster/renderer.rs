@@ -733,7 +733,7 @@ mod tests {
             let frame = renderer.render(&scene).unwrap();
             let middle = (SIDE_PX / 2 * SIDE_PX + SIDE_PX / 2) as usize;
             assert_eq!(frame.truth.ids[middle], 1);
-            let silhouette = frame.truth.silhouettes[0];
+            let silhouette = &frame.truth.silhouettes[0];
             assert!(silhouette.is_transparent);
             let seen = frame.truth.visible_objects();
             assert_eq!((seen.len(), seen[0].visible_fraction), (copies, 1.0));
