@@ -263,7 +263,7 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
         ("exposure_ev".to_owned(), json!(instance.exposure_ev)),
         ("lights".to_owned(), json!(instance.lights)),
         ("environment".to_owned(), json!(instance.environment)),
-        ("camera".to_owned(), json!(instance.camera)),
+        ("camera".to_owned(), json!(instance.camera_record())),
         ("sensor".to_owned(), json!(instance.sensor)),
         (
             "ground_linear_rgb".to_owned(),
