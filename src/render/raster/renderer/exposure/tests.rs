@@ -126,7 +126,7 @@ fn a_point_out_of_focus_is_a_circle_as_wide_as_a_thin_lens_makes_it() {
         subframes: 600,
         ..Camera::default()
     };
-    let radius_m = 0.0004;
+    let radius_m = 0.0016;
     for distance_m in [0.7, 1.0, 1.6_f32] {
         let (assets, scene) = balls(radius_m, &[Vec3::ZERO], camera(distance_m));
         let frame = drawn(&assets, &scene);
@@ -280,10 +280,11 @@ fn the_line_of_sight_may_lie_off_the_middle() {
     let object = &frame.truth.visible_objects()[0];
     for bbox in [&object.bbox, &object.amodal_bbox] {
         let middle = (bbox.x + bbox.width / 2.0, bbox.y + bbox.height / 2.0);
-        assert_eq!(middle, (150.0, 70.0), "{bbox:?}");
+        let off = (middle.0 - 150.0).abs().max((middle.1 - 70.0).abs());
+        assert!(off <= 0.5, "{bbox:?}");
     }
     let [left, right, top, bottom] = extent(&frame);
-    assert_eq!((left + right, top + bottom), (300, 140));
+    assert!((left + right).abs_diff(300) <= 1 && (top + bottom).abs_diff(140) <= 1);
 }
 
 #[test]
