@@ -71,6 +71,7 @@ fn balls(radius_m: f32, places: &[Vec3], camera: Camera) -> (Assets, SceneInstan
             noise: 0.0,
             blur_px: 0.0,
             vignetting: 0.0,
+            monochrome: false,
             noise_seed: 0,
         },
         ground: Ground {
