@@ -127,7 +127,7 @@ fn a_point_out_of_focus_is_a_circle_as_wide_as_a_thin_lens_makes_it() {
         subframes: 600,
         ..Camera::default()
     };
-    let radius_m = 0.0016;
+    let radius_m = 0.004;
     for distance_m in [0.7, 1.0, 1.6_f32] {
         let (assets, scene) = balls(radius_m, &[Vec3::ZERO], camera(distance_m));
         let frame = drawn(&assets, &scene);
@@ -158,7 +158,7 @@ fn a_moving_camera_draws_points_as_long_as_its_way() {
             rotation_deg,
         })
     };
-    let radius_m = 0.002;
+    let radius_m = 0.006;
     let still = Camera::default();
     let focal_px = still.focal_px(SIDE_PX);
     let own = 2.0 * radius_m * focal_px;
