@@ -146,10 +146,13 @@ impl<'a> Renderer<'a> {
     /// The device was lost or refuses, or memory is short twice.
     pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let GpuContext { device, faults, .. } = self.context;
-        let mut attempt = || faults.guarded(device, || self.draw(scene));
-        match attempt() {
+        match faults.guarded(device, || self.draw(scene)) {
             // Frames of other threads may have ended meanwhile.
-            Err(RenderError::OutOfMemory { .. }) => attempt(),
+            Err(RenderError::OutOfMemory { .. }) => {
+                // Its targets may be what there was no room for.
+                self.exposure = None;
+                faults.guarded(device, || self.draw(scene))
+            }
             result => result,
         }
     }
