@@ -1,9 +1,6 @@
 // The normal of each pixel's surface in the world, as it is packed for samples.
 @group(1) @binding(0) var samples: texture_2d<u32>;
 
-// No packed normal: a signed part is never below -32767.
-const NOTHING = 0x80008000u;
-
 @vertex
 fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
     return whole_image(index, 0.0);
@@ -22,5 +19,5 @@ fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) u32 {
         let numbers = vec4(found.x, b.x, c.x, d.x);
         found = vec2(numbers[k], normals[k]);
     }
-    return select(found.y, NOTHING, found.x == 0u);
+    return select(found.y, NO_NORMAL, found.x == 0u);
 }

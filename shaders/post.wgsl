@@ -42,7 +42,8 @@ fn blur_weight(offset: i32) -> f32 {
 
 @fragment
 fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
-    let size = vec2<i32>(scene.image.xy);
+    // That of the picture, which may be taken from a larger one.
+    let size = vec2<i32>(textureDimensions(radiance));
     let pixel = vec2<i32>(position.xy);
     let reach = i32(scene.sensor.y);
     var sum = vec3(0.0);

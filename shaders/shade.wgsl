@@ -275,7 +275,8 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
 
 // The direction through a point of the image, 1 along the line of sight.
 fn ray(at: vec2<f32>) -> vec3<f32> {
-    let centred = at / vec2<f32>(scene.image.xy) * 2.0 - 1.0;
+    let shift = vec2(scene.camera_right.w, -scene.camera_up.w);
+    let centred = at / vec2<f32>(scene.image.xy) * 2.0 - 1.0 + shift;
     return scene.camera_forward.xyz + scene.camera_right.xyz * centred.x - scene.camera_up.xyz * centred.y;
 }
 

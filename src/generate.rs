@@ -215,7 +215,7 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
         ("exposure_ev".to_owned(), json!(instance.exposure_ev)),
         ("lights".to_owned(), json!(instance.lights)),
         ("environment".to_owned(), json!(instance.environment)),
-        ("camera".to_owned(), json!(instance.camera)),
+        ("camera".to_owned(), json!(instance.camera_record())),
         ("sensor".to_owned(), json!(instance.sensor)),
         (
             "ground_linear_rgb".to_owned(),
@@ -400,12 +400,9 @@ mod tests {
                 let corners = (0..8).map(|corner| {
                     let sign = |bit: u32| f64::from(corner >> bit & 1) * 2.0 - 1.0;
                     let at = half * DVec3::new(sign(0), sign(1), sign(2));
-                    label::image_from_camera(
-                        &instance.camera,
-                        [240, 180],
-                        pose.transform_point3(at),
-                    )
-                    .unwrap()
+                    let at = pose.transform_point3(at).as_vec3();
+                    let seen = instance.camera.projection(240, 180).image_point(at);
+                    seen.unwrap().as_dvec2().to_array()
                 });
                 let corners: Vec<[f64; 2]> = corners.collect();
                 let bound = |axis: usize, pick: fn(f64, f64) -> f64, from: f64| {

@@ -8,10 +8,13 @@ mod body;
 mod diameter;
 mod instance;
 mod keypoint;
+mod lens;
 mod light;
 mod noise;
 mod placement;
 mod plan;
+mod pose;
+mod projection;
 mod sampler;
 mod shape;
 mod spec;
@@ -22,11 +25,14 @@ pub use instance::{
     Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
     SceneInstance, Sensor, kelvin_rgb,
 };
+pub use lens::Distortion;
 pub use noise::value_noise;
 pub use plan::ScenePlan;
+pub use projection::{Aperture, CameraRecord, Field, LensError, Motion, Projection};
 pub use sampler::sample;
 pub use spec::{
-    CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
-    GroundSpec, ImageFormat, ImageSpec, KeypointSpec, LabelRule, LightSpec, MaterialSpec,
-    MediumEffect, MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart, EnvironmentSpec, Family,
+    FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec, LabelRule, LightSpec,
+    MaterialSpec, MediumEffect, MediumSpec, MotionSpec, Paint, PlacementSpec, PoseSpec, SceneSpec,
+    SensorSpec, Shape,
 };

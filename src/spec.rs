@@ -67,6 +67,10 @@ impl Problems {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The plan if nothing was wrong, or all that was.
     pub fn into_result<T>(self, path: &Path, plan: T) -> Result<T, SpecError> {
         if self.0.is_empty() {

@@ -36,3 +36,6 @@ fn whole_image(index: u32, depth: f32) -> vec4<f32> {
 fn distance_of(stored: f32) -> f32 {
     return scene.camera_position.w / max(stored, 1e-9);
 }
+
+// No packed normal: a signed part is never below -32767.
+const NO_NORMAL = 0x80008000u;

@@ -21,8 +21,8 @@ struct Scene {
     clip_from_world: mat4x4<f32>,
     // w is the distance of the near plane.
     camera_position: vec4<f32>,
-    // From the image's middle to its right edge, its upper edge, and along the line of
-    // sight, at one metre.
+    // Half the image's width and height, and along the line of sight, at one metre; w is how
+    // far the image's middle lies from the line of sight, in halves of the image.
     camera_right: vec4<f32>,
     camera_up: vec4<f32>,
     camera_forward: vec4<f32>,

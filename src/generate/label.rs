@@ -1,6 +1,6 @@
 //! The labels of a rendered scene.
 
-use glam::{DMat4, DVec3};
+use glam::DMat4;
 use serde_json::{Map, Value, json};
 
 use super::point;
@@ -152,34 +152,16 @@ fn rows(matrix: &DMat4) -> Value {
 /// From the world to the camera as OpenCV has it: x to the right, y down, z along the line of
 /// sight, in metres.
 pub(super) fn camera_from_world(camera: &Camera) -> DMat4 {
-    let [right, up, forward] = camera.axes().map(|axis| axis.as_dvec3());
-    let position = camera.position_m.as_dvec3();
-    let world_from_camera = DMat4::from_cols(
-        right.extend(0.0),
-        (-up).extend(0.0),
-        forward.extend(0.0),
-        position.extend(1.0),
-    );
+    let world_from_camera = camera.world_from_camera().as_dmat4();
+    let position = world_from_camera.w_axis.truncate();
     // The inverse of a pose, without an inversion's rounding.
     let turn = glam::DMat3::from_mat4(world_from_camera).transpose();
     DMat4::from_mat3(turn) * DMat4::from_translation(-position)
 }
 
-/// Where a point of the camera's space is seen in an image of `[width, height]` pixels, whose
-/// origin is the outer corner of the top left pixel; `None` behind the camera.
-pub(super) fn image_from_camera(
-    camera: &Camera,
-    [width, height]: [u32; 2],
-    at_m: DVec3,
-) -> Option<[f64; 2]> {
-    let focal_px = f64::from(camera.focal_px(height));
-    let along = |along: f64, side: u32| f64::from(side) / 2.0 + along * focal_px / at_m.z;
-    (at_m.z > 1e-6).then(|| [along(at_m.x, width), along(at_m.y, height)])
-}
-
 #[cfg(test)]
 mod tests {
-    use glam::{DVec4, Vec3};
+    use glam::{DVec3, DVec4, Vec3};
 
     use super::*;
 
@@ -204,14 +186,11 @@ mod tests {
             target_m: Vec3::new(1.0, 2.0, 0.0),
             up: Vec3::Y,
             vertical_fov_deg: 90.0,
+            ..Camera::default()
         };
         let to_camera = camera_from_world(&camera);
         let found = to_camera * DVec4::new(1.5, 2.25, 1.0, 1.0);
         assert!((found - DVec4::new(0.5, -0.25, 2.0, 1.0)).length() < 1e-9, "{found}");
-        // At 90 degrees the focal length is half the height.
-        let place = image_from_camera(&camera, [200, 100], found.truncate()).unwrap();
-        assert!((place[0] - 112.5).abs() < 1e-4 && (place[1] - 43.75).abs() < 1e-4);
-        assert_eq!(image_from_camera(&camera, [200, 100], -found.truncate()), None);
         let shift = rows(&DMat4::from_translation(DVec3::new(1.0, 2.0, 3.0)));
         assert_eq!(shift[0], json!([1.0, 0.0, 0.0, 1.0]), "rows, not columns");
         assert_eq!(shift[3], json!([0.0, 0.0, 0.0, 1.0]));

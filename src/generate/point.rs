@@ -2,7 +2,7 @@
 
 use glam::Vec3;
 
-use super::label::{camera_from_world, image_from_camera};
+use super::label::camera_from_world;
 use crate::render::GroundTruth;
 use crate::scene::SceneInstance;
 
@@ -41,7 +41,9 @@ pub(super) fn keypoint(
     let in_world = object.world_from_object.as_dmat4().transform_point3(at_m.as_dvec3());
     let in_camera = camera_from_world(&instance.camera).transform_point3(in_world);
     let size = [instance.width_px, instance.height_px];
-    let place_px = image_from_camera(&instance.camera, size, in_camera);
+    let projection = instance.camera.projection(size[0], size[1]);
+    let place_px = projection.image_point(in_camera.as_vec3());
+    let place_px = place_px.map(|place| place.as_dvec2().to_array());
     let inside = |place: &[f64; 2]| {
         let [width, height] = size.map(f64::from);
         (0.0..width).contains(&place[0]) && (0.0..height).contains(&place[1])
@@ -99,6 +101,7 @@ mod tests {
             target_m: Vec3::ZERO,
             up: Vec3::Y,
             vertical_fov_deg: 2.0 * 0.1_f32.atan().to_degrees(),
+            ..Camera::default()
         };
         instance.objects.truncate(1);
         instance.objects[0].world_from_object = Mat4::from_translation(Vec3::Z * 0.01);

@@ -1,39 +1,39 @@
 //! Which pixels each object would cover if nothing hid it.
 
+use std::borrow::Cow;
+
 use glam::{Vec2, Vec3};
 
 use super::frame::{PixelSet, Silhouette};
 use super::view::View;
 use crate::annotation::BoundingBox;
-use crate::scene::{Assets, Part, SceneInstance};
+use crate::scene::{Assets, Geometry, Part, Projection, SceneInstance};
 
 /// Longer side in pixels of the picture in which the share of an outline outside the image
 /// is counted.
 const SHARE_SIDE_PX: f32 = 256.0;
+
+/// How far, in pixels, an edge that a lens bends may lie from the straight one it is drawn as.
+const BEND_PX: f32 = 0.2;
+
+/// How often an edge is halved for that, at most.
+const MAX_HALVINGS: u32 = 6;
 
 /// What each object covers inside the image, hidden or not. Parts out of sight (`None` among
 /// `levels`) and those that reach behind the camera cover nothing.
 pub(super) fn silhouettes(
     scene: &SceneInstance,
     assets: &Assets,
+    projection: &Projection,
     view: &View,
     levels: &[Option<usize>],
 ) -> Vec<Silhouette> {
-    let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
     let mut levels = levels.iter();
     let mut canvas = Canvas::default();
+    let size = Vec2::new(scene.width_px as f32, scene.height_px as f32);
     let outline_of = |part: &Part, level: usize| {
         let geometry = &assets.meshes[part.mesh].levels[level].geometry;
-        let project = |position: &Vec3| {
-            let between = part.world_from_local.transform_point3(*position) - view.position;
-            let [x, y, z] = view.axes.map(|axis| between.dot(axis));
-            (z > view.near).then(|| size / 2.0 + Vec2::new(x, -y) * view.focal_px / z)
-        };
-        let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
-        Some(Outline {
-            points: points?,
-            triangles: &geometry.triangles,
-        })
+        Outline::new(part, geometry, projection, view.near)
     };
     let objects = scene.objects.iter().map(|object| {
         let of_object: Vec<_> = object.parts.iter().zip(levels.by_ref()).collect();
@@ -63,7 +63,90 @@ pub(super) fn silhouettes(
 /// Triangles in the image.
 struct Outline<'a> {
     points: Vec<Vec2>,
-    triangles: &'a [[u32; 3]],
+    triangles: Cow<'a, [[u32; 3]]>,
+}
+
+impl<'a> Outline<'a> {
+    /// `None` where a part reaches behind the near plane.
+    fn new(
+        part: &Part,
+        geometry: &'a Geometry,
+        projection: &Projection,
+        near: f32,
+    ) -> Option<Self> {
+        let own = |position: &Vec3| {
+            let at = projection.camera_point(part.world_from_local.transform_point3(*position));
+            (at.z > near).then_some(at)
+        };
+        if !projection.is_distorted() {
+            let project = |position| projection.image_point(own(position)?);
+            let points: Option<Vec<Vec2>> = geometry.positions.iter().map(project).collect();
+            return Some(Outline {
+                points: points?,
+                triangles: Cow::Borrowed(&geometry.triangles),
+            });
+        }
+        let positions: Option<Vec<Vec3>> = geometry.positions.iter().map(own).collect();
+        let positions = positions?;
+        let mut bent = Bent {
+            projection,
+            points: Vec::new(),
+            triangles: Vec::new(),
+        };
+        for triangle in &geometry.triangles {
+            let corners = triangle.map(|index| positions[index as usize]);
+            let seen = corners.map(|corner| projection.image_point(corner));
+            if let [Some(a), Some(b), Some(c)] = seen {
+                bent.add(corners, [a, b, c], MAX_HALVINGS);
+            }
+        }
+        Some(Outline {
+            points: bent.points,
+            triangles: Cow::Owned(bent.triangles),
+        })
+    }
+}
+
+/// Triangles whose edges a lens bends, as smaller ones.
+struct Bent<'a> {
+    projection: &'a Projection,
+    points: Vec<Vec2>,
+    triangles: Vec<[u32; 3]>,
+}
+
+impl Bent<'_> {
+    /// Adds a triangle along the camera's axes whose corners are seen at `seen`, or its four
+    /// quarters where an edge is bent too much.
+    fn add(&mut self, corners: [Vec3; 3], seen: [Vec2; 3], halvings: u32) {
+        let [a, b, c] = corners;
+        let between = [(a + b) / 2.0, (b + c) / 2.0, (c + a) / 2.0];
+        // Where a halved edge is seen; near corners make it differ from the middle even without
+        // a lens, so that it is compared with the whole line.
+        let middles = between.map(|middle| self.projection.image_point(middle));
+        if let [Some(p), Some(q), Some(r)] = middles
+            && halvings > 0
+        {
+            let [x, y, z] = seen;
+            let edges = [(x, p, y), (y, q, z), (z, r, x)];
+            if edges.iter().any(|(from, at, to)| off_line(*from, *at, *to) > BEND_PX) {
+                let [d, e, f] = between;
+                self.add([a, d, f], [x, p, r], halvings - 1);
+                self.add([d, b, e], [p, y, q], halvings - 1);
+                self.add([f, e, c], [r, q, z], halvings - 1);
+                self.add([d, e, f], [p, q, r], halvings - 1);
+                return;
+            }
+        }
+        let first = self.points.len() as u32;
+        self.points.extend(seen);
+        self.triangles.push([first, first + 1, first + 2]);
+    }
+}
+
+/// Distance of a point from the line through two others.
+fn off_line(from: Vec2, at: Vec2, to: Vec2) -> f32 {
+    let along = (to - from).normalize_or_zero();
+    (at - from).perp_dot(along).abs()
 }
 
 /// Least and greatest coordinates.
@@ -97,7 +180,7 @@ impl Canvas {
         self.rows.clear();
         self.rows.resize(words * rows, 0);
         for Outline { points, triangles } in outlines {
-            for triangle in *triangles {
+            for triangle in triangles.iter() {
                 let corners = triangle.map(|index| points[index as usize] - low);
                 self.fill(corners, words, rows, (high.x - low.x) as i64);
             }
@@ -132,7 +215,7 @@ impl Canvas {
         self.rows.clear();
         self.rows.resize(words * rows, 0);
         for Outline { points, triangles } in &outlines {
-            for triangle in *triangles {
+            for triangle in triangles.iter() {
                 let corners = triangle.map(|index| points[index as usize]);
                 self.fill(corners, words, rows, last.x as i64);
             }
@@ -211,7 +294,7 @@ mod tests {
     fn draw(points: &[Vec2], triangles: &[[u32; 3]]) -> Silhouette {
         let outline = Outline {
             points: points.to_vec(),
-            triangles,
+            triangles: Cow::Borrowed(triangles),
         };
         Canvas::default().draw(&[outline], 200, 100)
     }
@@ -261,7 +344,7 @@ mod tests {
             let corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]];
             let outline = Outline {
                 points: corners.map(Vec2::from).to_vec(),
-                triangles: &halves,
+                triangles: Cow::Borrowed(&halves),
             };
             Canvas::default().share_outside(vec![outline], Vec2::new(200.0, 100.0))
         };

@@ -1,7 +1,10 @@
 //! One concrete scene: plain data that can be printed, stored and replayed.
 
-use glam::{Mat4, Vec3};
+use glam::{Mat4, Vec2, Vec3};
 use serde::Serialize;
+
+use super::lens::Distortion;
+use super::projection::{Aperture, Motion};
 
 /// Everything that one image shows. World space is in metres, right-handed, z up; the
 /// ground is z = 0. Radiances are relative: 1 is full scale at an exposure of 0 EV.
@@ -20,14 +23,41 @@ pub struct SceneInstance {
     pub not_placed: u32,
 }
 
-/// A pinhole camera.
+/// A camera: a pinhole, and how its lens and its exposure depart from one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Camera {
     pub position_m: Vec3,
     pub target_m: Vec3,
     /// Direction of the image's top, not parallel to the line of sight.
     pub up: Vec3,
+    /// That of the pinhole.
     pub vertical_fov_deg: f32,
+    /// Where the line of sight meets the image, from its middle to the right and down.
+    pub principal_offset_px: Vec2,
+    pub distortion: Distortion,
+    /// `None` where everything is sharp.
+    pub aperture: Option<Aperture>,
+    /// `None` where it stands still.
+    pub motion: Option<Motion>,
+    /// Frames that are averaged where aperture or motion blur the image.
+    pub subframes: u32,
+}
+
+/// Looks down on the origin from one metre.
+impl Default for Camera {
+    fn default() -> Self {
+        Camera {
+            position_m: Vec3::Z,
+            target_m: Vec3::ZERO,
+            up: Vec3::Y,
+            vertical_fov_deg: 45.0,
+            principal_offset_px: Vec2::ZERO,
+            distortion: Distortion::None,
+            aperture: None,
+            motion: None,
+            subframes: 16,
+        }
+    }
 }
 
 impl Camera {

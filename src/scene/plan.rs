@@ -1,5 +1,7 @@
 //! A scene spec that was checked as a whole.
 
+mod camera;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -151,16 +153,9 @@ impl SceneSpec {
         }
         let ok = (1..=2).contains(&self.image.supersampling);
         problems.require(ok, "image.supersampling", "must be 1 or 2");
-        let (camera, sensor) = (&self.camera, &self.sensor);
+        camera::check_camera(problems, &self.camera, &self.image);
+        let sensor = &self.sensor;
         for (key, distribution, low, high) in [
-            ("camera.distance_mm", &camera.distance_mm, 20.0, 1e5),
-            (
-                "camera.vertical_fov_deg",
-                &camera.vertical_fov_deg,
-                1.0,
-                150.0,
-            ),
-            ("camera.tilt_deg", &camera.tilt_deg, -75.0, 75.0),
             ("exposure_ev", &self.exposure_ev, -20.0, 20.0),
             ("sensor.noise", &sensor.noise, 0.0, 1.0),
             ("sensor.blur_px", &sensor.blur_px, 0.0, 10.0),

@@ -1,13 +1,14 @@
 //! Draws the concrete scene of one image.
 
-use glam::{Mat3, Mat4, Vec2, Vec3};
+use glam::{Mat4, Vec2};
 use rand::RngExt;
 
 use super::body::{draw_dressing, draw_object};
-use super::instance::{Camera, Ground, Object, SceneInstance, Sensor};
+use super::instance::{Ground, Object, SceneInstance, Sensor};
 use super::light;
 use super::placement::{Footprint, find_room};
 use super::plan::ScenePlan;
+use super::pose::sample_camera;
 use super::spec::Dressing;
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
@@ -17,26 +18,9 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
     let spec = plan.spec();
     let key = key.child("scene", index);
     let mut view = key.generator("view", 0);
+    let (objects, not_placed) = sample_objects(plan, &key);
+    let camera = sample_camera(&spec.camera, &spec.image, &objects, &mut view, &key);
     let mut draw = |distribution: &Distribution| distribution.sample(&mut view) as f32;
-    let (distance, fov, tilt, roll) = (
-        draw(&spec.camera.distance_mm).max(20.0) / 1000.0,
-        draw(&spec.camera.vertical_fov_deg).clamp(1.0, 150.0),
-        draw(&spec.camera.tilt_deg).clamp(-75.0, 75.0).to_radians(),
-        draw(&spec.camera.roll_deg).to_radians(),
-    );
-    let target_m = Vec3::new(
-        draw(&spec.camera.offset_mm),
-        draw(&spec.camera.offset_mm),
-        0.0,
-    ) / 1000.0;
-    // The tilt leans the camera towards the image's bottom edge.
-    let turn = Mat3::from_rotation_z(roll);
-    let camera = Camera {
-        position_m: target_m + turn * Vec3::new(0.0, -tilt.sin(), tilt.cos()) * distance,
-        target_m,
-        up: turn * Vec3::Y,
-        vertical_fov_deg: fov,
-    };
     let exposure_ev = draw(&spec.exposure_ev).clamp(-20.0, 20.0);
     let (noise, blur_px, vignetting) = (
         draw(&spec.sensor.noise).clamp(0.0, 1.0),
@@ -49,7 +33,6 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         draw(&spec.ground.roughness).clamp(0.0, 1.0),
     );
     let ground = pick(&spec.ground.paints, |paint| paint.weight, &mut view);
-    let (objects, not_placed) = sample_objects(plan, &key);
     SceneInstance {
         width_px: spec.image.width_px,
         height_px: spec.image.height_px,

@@ -1,6 +1,10 @@
 //! A scene family as its YAML file gives it.
 
+mod camera;
+
 use serde::{Deserialize, Serialize};
+
+pub use camera::{CameraSpec, DistortionSpec, MotionSpec, PoseSpec};
 
 use crate::spec::Distribution;
 
@@ -61,19 +65,6 @@ impl ImageFormat {
             ImageFormat::Png => "png",
         }
     }
-}
-
-/// A camera that looks down on the ground.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CameraSpec {
-    pub distance_mm: Distribution,
-    pub vertical_fov_deg: Distribution,
-    /// Angle between the line of sight and straight down.
-    pub tilt_deg: Distribution,
-    pub roll_deg: Distribution,
-    /// Where on the ground it looks, from the origin, along each axis.
-    pub offset_mm: Distribution,
 }
 
 /// A light. Intensities are radiances of a white diffuse surface that faces the light, of

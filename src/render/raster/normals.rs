@@ -13,7 +13,7 @@ const NOTHING: u32 = 0x8000_8000;
 #[derive(Debug)]
 pub(super) struct Normals {
     pipeline: wgpu::RenderPipeline,
-    texture: wgpu::Texture,
+    pub texture: wgpu::Texture,
     pub read_back: wgpu::Buffer,
 }
 
@@ -48,15 +48,13 @@ impl Normals {
         encoder: &mut wgpu::CommandEncoder,
         scene: &wgpu::BindGroup,
         samples: &wgpu::BindGroup,
-    ) -> &wgpu::Texture {
+    ) {
         let view = self.texture.create_view(&Default::default());
         let mut pass = begin_pass(encoder, &[colour_attachment(&view)], None);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, scene, &[]);
         pass.set_bind_group(1, samples, &[]);
         pass.draw(0..3, 0..1);
-        drop(pass);
-        &self.texture
     }
 }
 

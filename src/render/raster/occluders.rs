@@ -16,14 +16,13 @@ const REACH: f32 = 2.8;
 pub(super) fn tile_lists(
     view: &View,
     occluders: &[Ball],
-    width_px: u32,
-    height_px: u32,
 ) -> (Vec<[u32; 2]>, Vec<Vec4>) {
+    let [width_px, height_px] = view.size_px;
     let columns = width_px.div_ceil(TILE_PX);
     let rows = height_px.div_ceil(TILE_PX);
     let mut tiles = vec![Vec::new(); (columns * rows) as usize];
     for ball in occluders.iter().filter(|ball| ball.radius > 0.0) {
-        let Some([left, right, top, bottom]) = bounds(view, ball, width_px, height_px) else {
+        let Some([left, right, top, bottom]) = bounds(view, ball) else {
             continue;
         };
         for row in top / TILE_PX..=bottom / TILE_PX {
@@ -46,7 +45,8 @@ pub(super) fn tile_lists(
 }
 
 /// The first and last column and row that a ball of the occluder's reach may cover.
-fn bounds(view: &View, ball: &Ball, width_px: u32, height_px: u32) -> Option<[u32; 4]> {
+fn bounds(view: &View, ball: &Ball) -> Option<[u32; 4]> {
+    let [width_px, height_px] = view.size_px;
     let reach = ball.radius * REACH;
     let between = ball.centre - view.position;
     let [x, y, z] = view.axes.map(|axis| between.dot(axis));
@@ -57,8 +57,8 @@ fn bounds(view: &View, ball: &Ball, width_px: u32, height_px: u32) -> Option<[u3
     if z - reach <= view.near {
         return Some(whole);
     }
-    let side = |centre: f32, size: u32| {
-        let middle = size as f32 / 2.0;
+    let side = |centre: f32, size: u32, tangent: f32| {
+        let middle = size as f32 / 2.0 - tangent * view.focal_px;
         let ends = [centre - reach, centre + reach]
             .map(|end| [z - reach, z + reach].map(|depth| middle + view.focal_px * end / depth));
         let ends = ends.as_flattened();
@@ -67,8 +67,9 @@ fn bounds(view: &View, ball: &Ball, width_px: u32, height_px: u32) -> Option<[u3
         let last = (size - 1) as f32;
         (high >= 0.0 && low <= last).then(|| (low.max(0.0) as u32, high.min(last) as u32))
     };
-    let (left, right) = side(x, width_px)?;
-    let (top, bottom) = side(-y, height_px)?;
+    let [across, upwards] = view.middle;
+    let (left, right) = side(x, width_px, across)?;
+    let (top, bottom) = side(-y, height_px, -upwards)?;
     Some([left, right, top, bottom])
 }
 

@@ -2,7 +2,7 @@
 
 use super::meshes::Vertex;
 use super::shader;
-use super::target::{COLOUR, DEPTH, DISTANCE, IDS, RADIANCE, SAMPLES};
+use super::target::{COLOUR, DEPTH, DISTANCE, IDS, RADIANCE, SAMPLES, SUM};
 use crate::scene::Assets;
 
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Layouts {
     pub shade: wgpu::BindGroupLayout,
     pub optical: wgpu::BindGroupLayout,
     pub radiance: wgpu::BindGroupLayout,
+    pub accumulate: wgpu::BindGroupLayout,
+    pub relabel: wgpu::BindGroupLayout,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,25 @@ impl Layouts {
             radiance: layout(
                 Stages::FRAGMENT,
                 &[texture(Sample::Float { filterable: false }, Dimension::D2)],
+            ),
+            accumulate: layout(
+                Stages::FRAGMENT,
+                &[
+                    texture(filtered, Dimension::D2),
+                    texture(Sample::Float { filterable: false }, Dimension::D2),
+                    storage,
+                    buffer(Buffer::Uniform),
+                    wgpu::BindingType::Sampler(Sampler::Filtering),
+                ],
+            ),
+            relabel: layout(
+                Stages::FRAGMENT,
+                &[
+                    texture(Sample::Uint, Dimension::D2),
+                    texture(Sample::Depth, Dimension::D2),
+                    storage,
+                    buffer(Buffer::Uniform),
+                ],
             ),
         }
     }
@@ -236,6 +257,54 @@ pub(super) fn normals_pipeline(
 /// The constant that says whether a pixel has several samples.
 fn smooth(supersampling: u32) -> (&'static str, f64) {
     ("SMOOTH", f64::from(u8::from(supersampling > 1)))
+}
+
+/// What makes a picture of several frames, or of one that a lens bends; made when the first
+/// such scene is drawn.
+#[derive(Debug)]
+pub(super) struct ExposurePipelines {
+    /// Adds a frame as it is, or as the lens bends it.
+    pub plain: wgpu::RenderPipeline,
+    pub warped: wgpu::RenderPipeline,
+    pub relabel: wgpu::RenderPipeline,
+}
+
+impl ExposurePipelines {
+    pub(super) fn new(device: &wgpu::Device, layouts: &Layouts) -> Self {
+        let accumulate = |warped: bool| {
+            pipeline(
+                device,
+                layouts,
+                &Pass {
+                    source: shader::ACCUMULATE,
+                    extra: Some(&layouts.accumulate),
+                    formats: &[SUM],
+                    depth: None,
+                    faces: None,
+                    blend: None,
+                    constants: &[("WARPED", f64::from(u8::from(warped)))],
+                },
+            )
+        };
+        ExposurePipelines {
+            plain: accumulate(false),
+            warped: accumulate(true),
+            relabel: pipeline(
+                device,
+                layouts,
+                &Pass {
+                    source: shader::RELABEL,
+                    extra: Some(&layouts.relabel),
+                    // Numbers, distances, packed normals.
+                    formats: &[IDS, DISTANCE, IDS],
+                    depth: None,
+                    faces: None,
+                    blend: None,
+                    constants: &[],
+                },
+            ),
+        }
+    }
 }
 
 impl Pipelines {

@@ -1,7 +1,10 @@
 //! Draws one scene after another into the same targets.
 
+mod exposure;
+
 use wgpu::util::DeviceExt;
 
+use super::super::exposure::moments;
 use super::super::frame::{Frame, GroundTruth};
 use super::super::silhouette::silhouettes;
 use super::super::view::{Ball, View};
@@ -15,6 +18,7 @@ use super::shadow::ShadowView;
 use super::target::{Targets, begin_pass, colour_attachment, further_attachment};
 use super::uniforms::{MAX_LIGHTS, PartUniform, SceneUniform};
 use crate::scene::{Assets, Part, SceneInstance};
+use exposure::Exposure;
 
 /// Pipelines and targets for the images of one family; used by one thread at a time.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Renderer<'a> {
     layouts: Layouts,
     pipelines: Pipelines,
     targets: Targets,
+    /// What scenes need that one pinhole's frame does not show; made for the first of them.
+    exposure: Option<Exposure>,
     shadow_sampler: wgpu::Sampler,
     environment_sampler: wgpu::Sampler,
     depth_sampler: wgpu::Sampler,
@@ -128,6 +134,7 @@ impl<'a> Renderer<'a> {
             light_groups: light_groups.collect(),
             layouts,
             targets: Targets::new(device, size, supersampling, assets.has_media),
+            exposure: None,
             shadow_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
                 compare: Some(wgpu::CompareFunction::LessEqual),
                 ..linear.clone()
@@ -158,32 +165,44 @@ impl<'a> Renderer<'a> {
     /// The device was lost or refuses, or memory is short twice.
     pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let GpuContext { device, faults, .. } = self.context;
-        let mut attempt = || faults.guarded(device, || self.draw(scene));
-        match attempt() {
+        match faults.guarded(device, || self.draw(scene)) {
             // Frames of other threads may have ended meanwhile.
-            Err(RenderError::OutOfMemory { .. }) => attempt(),
+            Err(RenderError::OutOfMemory { .. }) => {
+                // Its targets may be what there was no room for.
+                self.exposure = None;
+                faults.guarded(device, || self.draw(scene))
+            }
             result => result,
         }
     }
 
     fn draw(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let device = &self.context.device;
-        let view = View::new(scene);
+        let projection = scene.camera.projection(scene.width_px, scene.height_px);
+        let view = View::new(scene, &projection);
         let balls: Vec<Ball> = scene
             .parts()
             .map(|(_, part)| Ball::around(part, self.assets))
             .collect();
         let levels = view.levels(scene, self.assets, &balls);
-        let work = self.prepare(scene, &view, &balls, &levels);
-        let mut encoder = device.create_command_encoder(&Default::default());
-        self.encode(&mut encoder, &work);
-        self.context.queue.submit([encoder.finish()]);
+        let moments = moments(&scene.camera);
+        if moments.len() == 1 && !projection.is_distorted() {
+            let targets = &self.targets;
+            let work = self.prepare(scene, &view, &balls, &levels, targets);
+            let mut encoder = device.create_command_encoder(&Default::default());
+            self.encode(&mut encoder, &work, targets);
+            self.draw_normals(&mut encoder, &work);
+            self.develop(&mut encoder, &work.scene, &work.radiance);
+            self.context.queue.submit([encoder.finish()]);
+        } else {
+            self.expose(scene, &projection, &moments, &balls);
+        }
         let of_normals = self.normals.iter().map(|normals| &normals.read_back);
         for buffer in self.read_back.iter().chain(of_normals) {
             buffer.slice(..).map_async(wgpu::MapMode::Read, |_| {});
         }
         // Found while the adapter draws.
-        let silhouettes = silhouettes(scene, self.assets, &view, &levels);
+        let silhouettes = silhouettes(scene, self.assets, &projection, &view, &levels);
         device
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|error| RenderError::Lost {
@@ -228,6 +247,7 @@ impl<'a> Renderer<'a> {
         view: &View,
         balls: &[Ball],
         levels: &[Option<usize>],
+        targets: &Targets,
     ) -> Work {
         let device = &self.context.device;
         let init = |contents: &[u8], usage| {
@@ -262,7 +282,7 @@ impl<'a> Renderer<'a> {
             .map(|shadow| list(&shadow.levels, false))
             .collect();
         let surroundings = Surroundings::new(scene);
-        self.upload_environment(&surroundings);
+        self.upload_environment(&surroundings, targets);
         let occluders: Vec<Ball> = std::iter::once(NO_OCCLUDER)
             .chain(
                 scene
@@ -277,7 +297,7 @@ impl<'a> Renderer<'a> {
         let parts: Vec<PartUniform> = std::iter::once(PartUniform::ground(scene))
             .chain(scene.parts().zip(&occluders[1..]).map(uniforms))
             .collect();
-        let (tiles, occluding) = tile_lists(view, &occluders, scene.width_px, scene.height_px);
+        let (tiles, occluding) = tile_lists(view, &occluders);
         let uniform = SceneUniform::new(
             scene,
             view,
@@ -287,7 +307,7 @@ impl<'a> Renderer<'a> {
         );
         let storage = |contents: &[u8]| init(contents, wgpu::BufferUsages::STORAGE);
         let uniform_buffer = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
-        let (layouts, targets) = (&self.layouts, &self.targets);
+        let layouts = &self.layouts;
         let environment = targets.environment.create_view(&Default::default());
         Work {
             scene: bind(
@@ -342,12 +362,12 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn upload_environment(&self, surroundings: &Surroundings) {
+    fn upload_environment(&self, surroundings: &Surroundings, targets: &Targets) {
         for (level, texels) in (0..).zip(surroundings.map()) {
             let side = SIDE >> level;
             self.context.queue.write_texture(
                 wgpu::TexelCopyTextureInfo {
-                    texture: &self.targets.environment,
+                    texture: &targets.environment,
                     mip_level: level,
                     origin: wgpu::Origin3d::ZERO,
                     aspect: wgpu::TextureAspect::All,
@@ -367,9 +387,10 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
+    /// Draws a frame's radiance, and its labels on the way.
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, work: &Work, targets: &Targets) {
         use wgpu::LoadOp::{Clear, Load};
-        let (pipelines, targets) = (&self.pipelines, &self.targets);
+        let pipelines = &self.pipelines;
         let maps = targets.shadow_layers.iter().zip(&self.light_groups);
         for ((map, light), list) in maps.zip(&work.shadows) {
             let mut pass = begin_pass(encoder, &[], Some((map, Clear(1.0))));
@@ -379,18 +400,8 @@ impl<'a> Renderer<'a> {
             list.draw(&mut pass, &self.meshes);
         }
 
-        let colours = [colour_attachment(&targets.samples)];
-        let mut pass = begin_pass(
-            encoder,
-            &colours,
-            Some((&targets.samples_depth, Clear(0.0))),
-        );
-        pass.set_pipeline(&pipelines.geometry);
-        pass.set_bind_group(0, &work.scene, &[]);
-        work.seen.draw(&mut pass, &self.meshes);
-        drop(pass);
-
-        self.classify(encoder, work);
+        self.draw_surfaces(encoder, work, targets);
+        self.classify(encoder, work, targets);
 
         let colours = [colour_attachment(&targets.radiance)];
         let mut pass = begin_pass(encoder, &colours, Some((&targets.classes, Load)));
@@ -408,21 +419,67 @@ impl<'a> Renderer<'a> {
         drop(pass);
 
         if let Some(media) = &pipelines.media {
-            self.draw_media(encoder, work, media);
+            self.draw_media(encoder, work, targets, media);
+            // The picture no longer needs the numbers and distances of what lies behind media.
+            self.draw_media_surfaces(encoder, work, targets);
+            self.classify(encoder, work, targets);
         }
+    }
 
+    /// Draws a frame's labels alone.
+    fn encode_labels(&self, encoder: &mut wgpu::CommandEncoder, work: &Work, targets: &Targets) {
+        self.draw_surfaces(encoder, work, targets);
+        self.draw_media_surfaces(encoder, work, targets);
+        self.classify(encoder, work, targets);
+    }
+
+    /// Which solid part is seen at each sample.
+    fn draw_surfaces(&self, encoder: &mut wgpu::CommandEncoder, work: &Work, targets: &Targets) {
+        let colours = [colour_attachment(&targets.samples)];
+        let depth = Some((&targets.samples_depth, wgpu::LoadOp::Clear(0.0)));
+        let mut pass = begin_pass(encoder, &colours, depth);
+        pass.set_pipeline(&self.pipelines.geometry);
+        pass.set_bind_group(0, &work.scene, &[]);
+        work.seen.draw(&mut pass, &self.meshes);
+    }
+
+    /// The same of bodies that light passes through, before the others.
+    fn draw_media_surfaces(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        work: &Work,
+        targets: &Targets,
+    ) {
+        if self.pipelines.media.is_none() {
+            return;
+        }
+        let colours = [further_attachment(&targets.samples)];
+        let depth = Some((&targets.samples_depth, wgpu::LoadOp::Load));
+        let mut pass = begin_pass(encoder, &colours, depth);
+        pass.set_pipeline(&self.pipelines.geometry);
+        pass.set_bind_group(0, &work.scene, &[]);
+        work.media.draw(&mut pass, &self.meshes);
+    }
+
+    /// Makes the picture of radiance, and copies it and its labels to where they are read.
+    fn develop(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        scene: &wgpu::BindGroup,
+        radiance: &wgpu::BindGroup,
+    ) {
+        let (pipelines, targets) = (&self.pipelines, &self.targets);
         let colour = targets.colour.create_view(&Default::default());
         let mut pass = begin_pass(encoder, &[colour_attachment(&colour)], None);
         pass.set_pipeline(&pipelines.post);
-        pass.set_bind_group(0, &work.scene, &[]);
-        pass.set_bind_group(1, &work.radiance, &[]);
+        pass.set_bind_group(0, scene, &[]);
+        pass.set_bind_group(1, radiance, &[]);
         pass.draw(0..3, 0..1);
         drop(pass);
 
         let images = [&targets.colour, &targets.ids, &targets.distance];
         let normals = self.normals.as_ref().map(|normals| {
-            let texture = normals.draw(encoder, &work.scene, &work.samples);
-            (texture, &normals.read_back)
+            (&normals.texture, &normals.read_back)
         });
         for (texture, buffer) in images.into_iter().zip(&self.read_back).chain(normals) {
             encoder.copy_texture_to_buffer(
@@ -440,9 +497,15 @@ impl<'a> Renderer<'a> {
         }
     }
 
+    /// Tells normals from the samples, where they are asked for.
+    fn draw_normals(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
+        if let Some(normals) = &self.normals {
+            normals.draw(encoder, &work.scene, &work.samples);
+        }
+    }
+
     /// Tells classes, object numbers and distances from the samples.
-    fn classify(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
-        let targets = &self.targets;
+    fn classify(&self, encoder: &mut wgpu::CommandEncoder, work: &Work, targets: &Targets) {
         let images = [&targets.ids, &targets.distance];
         let views = images.map(|texture| texture.create_view(&Default::default()));
         let colours = views.each_ref().map(colour_attachment);
@@ -454,15 +517,14 @@ impl<'a> Renderer<'a> {
         pass.draw(0..3, 0..1);
     }
 
-    /// What light loses and gains in media, into the picture; then their numbers and distances,
-    /// which the picture no longer needs.
+    /// What light loses and gains in media, into the picture.
     fn draw_media(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         work: &Work,
+        targets: &Targets,
         [gather, loss, gain]: &[wgpu::RenderPipeline; 3],
     ) {
-        let targets = &self.targets;
         let colours = targets.optical.each_ref().map(colour_attachment);
         let mut pass = begin_pass(encoder, &colours, None);
         pass.set_pipeline(gather);
@@ -479,16 +541,6 @@ impl<'a> Renderer<'a> {
             pass.set_pipeline(pipeline);
             pass.draw(0..3, 0..1);
         }
-        drop(pass);
-
-        let colours = [further_attachment(&targets.samples)];
-        let depth = Some((&targets.samples_depth, wgpu::LoadOp::Load));
-        let mut pass = begin_pass(encoder, &colours, depth);
-        pass.set_pipeline(&self.pipelines.geometry);
-        pass.set_bind_group(0, &work.scene, &[]);
-        work.media.draw(&mut pass, &self.meshes);
-        drop(pass);
-        self.classify(encoder, work);
     }
 
     /// Gives the rows of a copied texture without their padding; the buffer can then be used
@@ -539,8 +591,8 @@ mod tests {
             camera: Camera {
                 position_m: Vec3::new(0.0, 0.0, 0.2),
                 target_m: Vec3::ZERO,
-                up: Vec3::Y,
                 vertical_fov_deg: 12.0,
+                ..Camera::default()
             },
             lights: vec![Light {
                 intensity: 0.6,

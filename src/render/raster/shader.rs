@@ -24,6 +24,13 @@ pub(super) const MEDIA: &str = pass!(
     "media"
 );
 pub(super) const COMPOSE: &str = pass!("include/scene", "include/class", "compose");
+pub(super) const ACCUMULATE: &str = pass!(
+    "include/scene",
+    "include/class",
+    "include/warp",
+    "accumulate"
+);
+pub(super) const RELABEL: &str = pass!("include/scene", "include/class", "include/warp", "relabel");
 pub(super) const POST: &str = pass!("include/scene", "post");
 
 #[cfg(test)]
@@ -40,6 +47,8 @@ mod tests {
             ("shade", SHADE),
             ("media", MEDIA),
             ("compose", COMPOSE),
+            ("accumulate", ACCUMULATE),
+            ("relabel", RELABEL),
             ("post", POST),
         ] {
             let module = naga::front::wgsl::parse_str(source)
@@ -55,6 +64,6 @@ mod tests {
         let wgsl = files
             .filter(|f| f.as_ref().unwrap().path().is_file())
             .count();
-        assert_eq!(wgsl, 8, "a new pass is validated here too");
+        assert_eq!(wgsl, 10, "a new pass is validated here too");
     }
 }

@@ -7,6 +7,8 @@ use super::uniforms::MAX_LIGHTS;
 /// Object number and normal.
 pub(super) const SAMPLES: wgpu::TextureFormat = wgpu::TextureFormat::Rg32Uint;
 pub(super) const RADIANCE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
+/// Radiance of many frames, which half floats would round too much.
+pub(super) const SUM: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
 pub(super) const COLOUR: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 pub(super) const IDS: wgpu::TextureFormat = wgpu::TextureFormat::R32Uint;
 pub(super) const DISTANCE: wgpu::TextureFormat = wgpu::TextureFormat::R32Float;

@@ -188,8 +188,8 @@ impl SceneUniform {
         SceneUniform {
             clip_from_world: view.clip_from_world(),
             camera_position: view.position.extend(view.near),
-            camera_right: (right * horizontal).extend(0.0),
-            camera_up: (up * vertical).extend(0.0),
+            camera_right: (right * horizontal).extend(view.middle[0] / horizontal),
+            camera_up: (up * vertical).extend(view.middle[1] / vertical),
             camera_forward: forward.extend(0.0),
             irradiance: surroundings.irradiance().map(|term| term.extend(0.0)),
             ground_texture: [
@@ -206,12 +206,17 @@ impl SceneUniform {
             ],
             blur,
             image: [
-                scene.width_px,
-                scene.height_px,
+                view.size_px[0],
+                view.size_px[1],
                 scene.sensor.noise_seed,
                 supersampling,
             ],
-            counts: [u32::from(scene.sensor.monochrome), scene.width_px.div_ceil(TILE_PX), LEVELS, 0],
+            counts: [
+                u32::from(scene.sensor.monochrome),
+                view.size_px[0].div_ceil(TILE_PX),
+                LEVELS,
+                0,
+            ],
             discs: discs(),
             lights,
         }
