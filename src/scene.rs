@@ -25,5 +25,5 @@ pub use sampler::sample;
 pub use spec::{
     CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
     GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
-    MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    MediumSpec, Method, Paint, PlacementSpec, Placements, SceneSpec, SensorSpec, Shape, Zone,
 };

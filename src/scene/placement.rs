@@ -1,87 +1,446 @@
-//! Where objects lie: rectangles on the ground that share no area.
+//! Where objects lie: scattered, in a grid, or as they came to rest.
+//!
+//! Groups of objects are placed in order, each next to what was placed before.
 
-use glam::{Vec2, Vec3};
+mod check;
+mod dropped;
+mod footprint;
+mod settle;
+mod sight;
+mod spec;
+
+use glam::{Mat4, Vec2};
 use rand::RngExt;
 
-use super::spec::PlacementSpec;
-use crate::seed::Generator;
+pub(super) use self::check::{check, check_room};
+use self::footprint::{Footprint, Surface, flat_top, is_round};
+use self::sight::Sight;
+pub use self::spec::{Method, PlacementSpec, Placements, Zone};
+use super::body::{draw_dressing, draw_object};
+use super::instance::{Camera, Object};
+use super::plan::ScenePlan;
+use super::sampler::{metres, pick};
+use super::spec::{Class, Dressing, Family, Paint, Shape};
+use crate::seed::{Generator, SeedKey};
+use crate::spec::Distribution;
 
 /// Attempts to find room for one object before it is left out.
 const PLACEMENT_ATTEMPTS: usize = 60;
 
-/// The rectangle on the ground that an object covers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Footprint {
-    pub centre: Vec2,
-    pub half: Vec2,
-    pub yaw: f32,
+/// The most objects of one group.
+const MAX_OBJECTS: u64 = 500;
+
+/// All objects of an image, the dressing first, and how many found no room.
+pub(super) fn sample_objects(
+    plan: &ScenePlan,
+    key: &SeedKey,
+    camera: &Camera,
+) -> (Vec<Object>, u32) {
+    let spec = plan.spec();
+    let mut generator = key.generator("layout", 0);
+    let mut layout = Layout::default();
+    if !spec.dressing.is_empty() {
+        let chosen = pick(&spec.dressing, |dressing| dressing.weight, &mut generator);
+        layout.dress(plan, chosen, &mut generator);
+    }
+    // Only scenes that limit what is hidden pay for looking.
+    let groups = &spec.placement.0;
+    let mut sight = groups
+        .iter()
+        .any(|group| group.max_hidden.is_some())
+        .then(|| Sight::new(plan, camera));
+    if let Some(sight) = &mut sight {
+        for object in &layout.objects {
+            sight.add(object, None);
+        }
+    }
+    for (number, placement) in (0..).zip(groups) {
+        // The first group goes on with the scene's own stream.
+        let key = match number {
+            0 => *key,
+            _ => key.child("group", number),
+        };
+        if number > 0 {
+            generator = key.generator("layout", 0);
+        }
+        let group = Group::new(plan, placement, key);
+        group.place(&mut layout, &mut sight, &mut generator);
+    }
+    (layout.objects, layout.not_placed)
 }
 
-impl Footprint {
-    /// Whether two rectangles share area, by the separating axis theorem.
-    fn overlaps(&self, other: &Footprint) -> bool {
-        let between = other.centre - self.centre;
-        let axes = |f: &Footprint| {
-            let (sin, cos) = f.yaw.sin_cos();
-            [Vec2::new(cos, sin), Vec2::new(-sin, cos)]
-        };
-        let reach = |f: &Footprint, axis: Vec2| {
-            let [u, v] = axes(f);
-            f.half.x * u.dot(axis).abs() + f.half.y * v.dot(axis).abs()
-        };
-        let mut all = axes(self).into_iter().chain(axes(other));
-        all.all(|axis| between.dot(axis).abs() < reach(self, axis) + reach(other, axis))
+/// What was placed so far.
+#[derive(Default)]
+struct Layout<'a> {
+    objects: Vec<Object>,
+    /// One an object.
+    things: Vec<Thing<'a>>,
+    not_placed: u32,
+}
+
+/// What later objects need to know of one that was placed.
+struct Thing<'a> {
+    footprint: Footprint,
+    /// What `on` calls it.
+    name: Option<&'a str>,
+    /// Its shape, where it is of one part.
+    shape: Option<&'a Shape>,
+}
+
+impl<'a> Layout<'a> {
+    fn push(&mut self, object: Object, thing: Thing<'a>) {
+        self.objects.push(object);
+        self.things.push(thing);
+    }
+
+    fn dress(&mut self, plan: &ScenePlan, chosen: &'a Dressing, generator: &mut Generator) {
+        for part in &chosen.parts {
+            let object = draw_dressing(plan, part, generator);
+            let mut jitter = || {
+                let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
+                unit.sample(generator) * part.jitter_mm
+            };
+            let [x, y, z] = part.position_mm;
+            let centre = Vec2::new(metres(x + jitter()), metres(y + jitter()));
+            let low = metres(z);
+            let height = low + object.half_extents_m.z;
+            let thing = Thing {
+                // A sheet without thickness is in nothing's way.
+                footprint: Footprint {
+                    high: low + 2.0 * object.half_extents_m.z,
+                    ..Footprint::standing(centre, object.half_extents_m, 0.0, low)
+                },
+                name: part.name.as_deref(),
+                shape: Some(&part.shape),
+            };
+            let pose = Mat4::from_translation(centre.extend(height));
+            self.push(object.moved(pose), thing);
+        }
+    }
+
+    /// The tops of everything of a name.
+    fn surfaces(&self, name: &str) -> Vec<Surface> {
+        let things = self.things.iter().zip(&self.objects).enumerate();
+        let named = things.filter(|(_, (thing, _))| thing.name == Some(name));
+        named
+            .map(|(index, (thing, object))| {
+                let share = thing.shape.and_then(flat_top).unwrap_or(Vec2::ONE);
+                Surface {
+                    index,
+                    centre: thing.footprint.centre,
+                    half: object.half_extents_m.truncate() * share,
+                    yaw: thing.footprint.yaw,
+                    is_round: thing.shape.is_some_and(is_round),
+                    base: thing.footprint.low,
+                    top: thing.footprint.low + 2.0 * object.half_extents_m.z,
+                }
+            })
+            .collect()
     }
 }
 
-/// A free place in the area for something of these half extents, or `None` after
-/// [`PLACEMENT_ATTEMPTS`]. `neighbours` are those of `taken` that it may lie close to.
-pub(super) fn find_room(
-    placement: &PlacementSpec,
-    half_extents: Vec3,
-    taken: &[Footprint],
-    neighbours: std::ops::Range<usize>,
-    generator: &mut Generator,
-) -> Option<Footprint> {
-    let area = Vec2::new(placement.area_mm[0] as f32, placement.area_mm[1] as f32) / 2000.0;
-    let half = half_extents.truncate() * (1.0 - placement.overlap as f32);
-    let near = generator.random::<f64>() < placement.clustering && !neighbours.is_empty();
-    (0..PLACEMENT_ATTEMPTS).find_map(|attempt| {
-        let mut unit = || generator.random::<f32>() * 2.0 - 1.0;
-        let yaw = unit() * std::f32::consts::PI;
-        let centre = if near && attempt < PLACEMENT_ATTEMPTS / 2 {
-            let angle = unit() * std::f32::consts::PI;
-            let stretch = 1.25 + 0.35 * unit();
-            let other = taken[generator.random_range(neighbours.clone())];
-            other.centre
-                + Vec2::from_angle(angle)
-                    * stretch
-                    * (other.half.max_element() + half.max_element())
-        } else {
-            Vec2::new(unit(), unit()) * area
-        };
-        let candidate = Footprint { centre, half, yaw };
-        let inside = centre.abs().cmple(area).all();
-        let free = taken.iter().all(|other| !candidate.overlaps(other));
-        (inside && free).then_some(candidate)
-    })
+/// A rectangle that objects may lie in.
+#[derive(Clone, Copy)]
+struct Site {
+    centre: Vec2,
+    half: Vec2,
+    yaw: f32,
+    height: f32,
+    /// What lies below it, where that is not the ground.
+    surface: Option<Surface>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Site {
+    /// A place in the world from one along its own axes.
+    fn place(&self, local: Vec2) -> Vec2 {
+        self.centre + Vec2::from_angle(self.yaw).rotate(local)
+    }
 
-    #[test]
-    fn footprints_overlap_only_where_they_share_area() {
-        let at = |x: f32, yaw: f32| Footprint {
-            centre: Vec2::new(x, 0.0),
-            half: Vec2::ONE,
-            yaw,
+    fn contains(&self, centre: Vec2) -> bool {
+        let local = Vec2::from_angle(-self.yaw).rotate(centre - self.centre);
+        local.abs().cmple(self.half).all()
+    }
+}
+
+/// An object that looks for a place.
+struct Drawn<'a> {
+    object: Object,
+    family: &'a Family,
+    /// The object's own stream, for all that is drawn of it from here on.
+    generator: Generator,
+}
+
+/// A group of objects to be placed.
+struct Group<'a> {
+    plan: &'a ScenePlan,
+    spec: &'a PlacementSpec,
+    key: SeedKey,
+    /// What `count` is drawn from.
+    families: Vec<&'a Family>,
+    /// What `distractors` is drawn from.
+    distractors: Vec<&'a Family>,
+}
+
+/// The family and paint that all objects have, where they are alike.
+type Kind<'a> = Option<(&'a Family, &'a Paint)>;
+
+impl<'a> Group<'a> {
+    fn new(plan: &'a ScenePlan, spec: &'a PlacementSpec, key: SeedKey) -> Self {
+        let of_group = members(spec, &plan.spec().objects);
+        let is_unlabelled = |family: &&Family| family.class == Class::Unlabelled;
+        let (distractors, families) = match spec.distractors {
+            Some(_) => of_group.into_iter().partition(is_unlabelled),
+            None => (Vec::new(), of_group),
         };
-        assert!(at(0.0, 0.0).overlaps(&at(1.9, 0.0)));
-        assert!(!at(0.0, 0.0).overlaps(&at(2.1, 0.0)));
-        let eighth = std::f32::consts::FRAC_PI_4;
-        assert!(at(0.0, 0.0).overlaps(&at(2.3, eighth)));
-        assert!(!at(0.0, 0.0).overlaps(&at(2.5, eighth)));
+        Group {
+            plan,
+            spec,
+            key,
+            families,
+            distractors,
+        }
+    }
+
+    fn place(
+        &self,
+        layout: &mut Layout<'a>,
+        sight: &mut Option<Sight>,
+        generator: &mut Generator,
+    ) {
+        let count = draw_count(&self.spec.count, generator);
+        let kind = self.draw_kind(generator);
+        let distractors = draw_count(&self.spec.distractors, generator);
+        let draws = (0..count + distractors).map(|number| match number < count {
+            true => self.draw(number, &self.families, kind),
+            false => self.draw(number, &self.distractors, None),
+        });
+        let sites = self.sites(layout);
+        match &self.spec.method {
+            Method::Scattered => {
+                let first = layout.things.len();
+                for drawn in draws {
+                    self.scatter(drawn, first, &sites, layout, sight);
+                }
+            }
+            Method::Grid { .. } => self.fill_grids(&sites, kind, layout, sight, generator),
+            Method::Dropped { .. } => self.drop_all(draws.collect(), &sites, layout, generator),
+        }
+    }
+
+    fn draw_kind(&self, generator: &mut Generator) -> Kind<'a> {
+        let family = *pick(&self.families, |family| family.weight, generator);
+        let paint = pick(&family.paints, |paint| paint.weight, generator);
+        (generator.random::<f64>() < self.spec.same_kind).then_some((family, paint))
+    }
+
+    fn draw(&self, number: u64, families: &[&'a Family], kind: Kind<'a>) -> Drawn<'a> {
+        let mut generator = self.key.generator("object", number);
+        let (family, paint) = kind.unwrap_or_else(|| {
+            let family = *pick(families, |family| family.weight, &mut generator);
+            let paint = pick(&family.paints, |paint| paint.weight, &mut generator);
+            (family, paint)
+        });
+        let mut object = draw_object(self.plan, family, paint, &mut generator);
+        // A stream of its own: how boxes are drawn does not move what is drawn.
+        let margin = &self.plan.spec().labels.margin;
+        let margin = margin.sample(&mut self.key.generator("label", number));
+        object.label_margin = margin.clamp(-0.5, 2.0) as f32;
+        Drawn {
+            object,
+            family,
+            generator,
+        }
+    }
+
+    fn sites(&self, layout: &Layout) -> Vec<Site> {
+        let area = self.spec.area_mm;
+        let area = area.map(|[x, y]| Vec2::new(x as f32, y as f32) / 2000.0);
+        let centre = Vec2::from(self.spec.centre_mm.map(metres));
+        let Some(name) = &self.spec.on else {
+            return vec![Site {
+                centre,
+                half: area.unwrap_or(Vec2::INFINITY),
+                yaw: 0.0,
+                height: 0.0,
+                surface: None,
+            }];
+        };
+        let on = |surface: Surface| Site {
+            centre: surface.centre + Vec2::from_angle(surface.yaw).rotate(centre),
+            half: area.unwrap_or(surface.half),
+            yaw: surface.yaw,
+            height: surface.top,
+            surface: Some(surface),
+        };
+        layout.surfaces(name).into_iter().map(on).collect()
+    }
+
+    /// Places one object where there is room. Those from `first` on are the group's.
+    fn scatter(
+        &self,
+        drawn: Drawn<'a>,
+        first: usize,
+        sites: &[Site],
+        layout: &mut Layout<'a>,
+        sight: &mut Option<Sight>,
+    ) {
+        let Drawn {
+            object,
+            family,
+            mut generator,
+        } = drawn;
+        let half = object.world_half_extents_m().truncate() * (1.0 - self.spec.overlap as f32);
+        let neighbours = first..layout.things.len();
+        let near = generator.random::<f64>() < self.spec.clustering && !neighbours.is_empty();
+        for attempt in 0..PLACEMENT_ATTEMPTS {
+            let mut unit = || generator.random::<f32>() * 2.0 - 1.0;
+            let any_yaw = unit() * std::f32::consts::PI;
+            let near = near && attempt < PLACEMENT_ATTEMPTS / 2;
+            let (along, across) = match near {
+                // An angle, and how far away.
+                true => (unit() * std::f32::consts::PI, 1.25 + 0.35 * unit()),
+                false => (unit(), unit()),
+            };
+            let Some(site) = one_of(sites, &mut generator) else {
+                break;
+            };
+            let centre = if near {
+                let other = &layout.things[generator.random_range(neighbours.clone())].footprint;
+                other.centre
+                    + Vec2::from_angle(along)
+                        * across
+                        * (other.half.max_element() + half.max_element())
+            } else {
+                site.place(Vec2::new(along, across) * site.half)
+            };
+            let yaw = self.yaw(site, &mut generator).unwrap_or(any_yaw);
+            if site.contains(centre)
+                && self.put(&object, family, site, centre, yaw, layout, sight)
+            {
+                return;
+            }
+        }
+        layout.not_placed += 1;
+    }
+
+    /// The turn about the upright axis, in radians, where the scene gives one.
+    fn yaw(&self, site: &Site, generator: &mut Generator) -> Option<f32> {
+        let degrees = self.spec.yaw_deg.as_ref()?.sample(generator) as f32;
+        Some(site.yaw + degrees.to_radians())
+    }
+
+    /// Puts one object into each filled cell of a grid on each site.
+    fn fill_grids(
+        &self,
+        sites: &[Site],
+        kind: Kind<'a>,
+        layout: &mut Layout<'a>,
+        sight: &mut Option<Sight>,
+        generator: &mut Generator,
+    ) {
+        let Method::Grid {
+            columns,
+            rows,
+            spacing_mm,
+            jitter_mm,
+            fill,
+        } = &self.spec.method
+        else {
+            return;
+        };
+        let fill = fill.sample(generator);
+        let spacing = Vec2::from(spacing_mm.map(metres));
+        let middle = Vec2::new(*columns as f32 - 1.0, *rows as f32 - 1.0) / 2.0;
+        let cells = (0..*rows).flat_map(|row| (0..*columns).map(move |column| (column, row)));
+        let cells = sites.iter().flat_map(|site| cells.clone().map(move |cell| (site, cell)));
+        let mut filled = 0;
+        for (number, (site, (column, row))) in (0..).zip(cells) {
+            if generator.random::<f64>() >= fill {
+                continue;
+            }
+            filled += 1;
+            if filled > MAX_OBJECTS {
+                layout.not_placed += 1;
+                continue;
+            }
+            let mut drawn = self.draw(number, &self.families, kind);
+            let cell = (Vec2::new(column as f32, row as f32) - middle) * spacing;
+            let is_placed = (0..PLACEMENT_ATTEMPTS).any(|_| {
+                let mut jitter = || metres(jitter_mm.sample(&mut drawn.generator));
+                let centre = site.place(cell + Vec2::new(jitter(), jitter()));
+                let yaw = self.yaw(site, &mut drawn.generator).unwrap_or(site.yaw);
+                self.put(&drawn.object, drawn.family, site, centre, yaw, layout, sight)
+            });
+            layout.not_placed += u32::from(!is_placed);
+        }
+    }
+
+    /// Puts an object at a place, unless something forbids it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an object, its place and what is there already"
+    )]
+    fn put(
+        &self,
+        object: &Object,
+        family: &'a Family,
+        site: &Site,
+        centre: Vec2,
+        yaw: f32,
+        layout: &mut Layout<'a>,
+        sight: &mut Option<Sight>,
+    ) -> bool {
+        let half = object.world_half_extents_m();
+        let whole = Footprint::standing(centre, half, yaw, site.height);
+        let footprint = Footprint {
+            half: whole.half * (1.0 - self.spec.overlap as f32),
+            ..whole
+        };
+        let support = site.surface.map(|surface| surface.index);
+        let gap = metres(self.spec.gap_mm);
+        let is_free = layout.things.iter().enumerate().all(|(index, thing)| {
+            support == Some(index) || !footprint.overlaps(&thing.footprint, gap)
+        });
+        let is_held = site.surface.is_none_or(|surface| surface.holds(&whole));
+        let is_allowed = !self.spec.keep_out.iter().any(|zone| whole.meets(zone));
+        if !(is_free && is_held && is_allowed) {
+            return false;
+        }
+        let pose = Mat4::from_translation(centre.extend(site.height + half.z))
+            * Mat4::from_rotation_z(yaw);
+        let object = object.clone().moved(pose);
+        if let Some(sight) = sight {
+            let limit = self.spec.max_hidden.filter(|_| object.category_id.is_some());
+            if !sight.try_add(&object, limit.map(|limit| limit as f32)) {
+                return false;
+            }
+        }
+        let thing = Thing {
+            footprint,
+            name: Some(&family.name),
+            shape: family.shape.as_ref(),
+        };
+        layout.push(object, thing);
+        true
+    }
+}
+
+/// The families that a group's objects are of.
+fn members<'a>(spec: &PlacementSpec, all: &'a [Family]) -> Vec<&'a Family> {
+    let is_member =
+        |family: &&Family| spec.families.is_empty() || spec.families.contains(&family.name);
+    all.iter().filter(is_member).collect()
+}
+
+fn draw_count(count: &Option<Distribution>, generator: &mut Generator) -> u64 {
+    let drawn = count.as_ref().map_or(0.0, |count| count.sample(generator));
+    drawn.round().clamp(0.0, MAX_OBJECTS as f64) as u64
+}
+
+/// One of several, each as likely; nothing is drawn where there is no choice.
+fn one_of<'a, T>(items: &'a [T], generator: &mut Generator) -> Option<&'a T> {
+    match items.len() {
+        0 | 1 => items.first(),
+        count => items.get(generator.random_range(0..count)),
     }
 }
