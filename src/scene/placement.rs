@@ -444,3 +444,200 @@ fn one_of<'a, T>(items: &'a [T], generator: &mut Generator) -> Option<&'a T> {
         count => items.get(generator.random_range(0..count)),
     }
 }
+
+#[cfg(test)]
+pub(in crate::scene::placement) mod tests {
+    use std::path::Path;
+
+    use glam::Vec3;
+    use proptest::prelude::*;
+
+    use super::super::instance::SceneInstance;
+    use super::*;
+    use crate::scene::{SceneSpec, sample};
+    use crate::spec::{self, SpecError};
+
+    const VIEW: &str = r##"
+image: {width_px: 320, height_px: 240}
+camera: {distance_mm: 600, vertical_fov_deg: 45, tilt_deg: 30, roll_deg: 0, offset_mm: 0}
+lights: []
+environment: {uniform: {level: 1, kelvin: 6600}}
+exposure_ev: 0
+sensor: {noise: 0, blur_px: 0, vignetting: 0}
+ground: {paints: [{body: "#808080"}], texture_strength: 0, texture_scale_mm: 1, roughness: 1}
+"##;
+
+    /// Three families: dice, crates with flat tops, and stones without a label.
+    const FAMILIES: &str = r##"
+objects:
+  - {name: die, class: upper_face, shape: {die: {size_mm: 16, rounding: 0.3, pip_radius: 0.2}}, paints: [{body: "#ffffff"}]}
+  - {name: crate, class: {fixed: crate}, shape: {box: {size_mm: [40, 30, 20]}}, scale: {uniform: [0.8, 1.2]}, paints: [{body: "#ffffff"}]}
+  - {name: stone, class: unlabelled, shape: {ellipsoid: {size_mm: [14, 10, 8]}}, paints: [{body: "#ffffff"}]}
+"##;
+
+    pub(in crate::scene::placement) fn try_plan(placement: &str) -> Result<ScenePlan, SpecError> {
+        let path = Path::new("s.yaml");
+        let text = format!("{VIEW}{FAMILIES}{placement}");
+        spec::parse::<SceneSpec>(&text, path, &[])?.into_plan(path)
+    }
+
+    pub(in crate::scene::placement) fn draw(placement: &str, index: u64) -> SceneInstance {
+        sample(&try_plan(placement).unwrap(), &SeedKey::new(b"placement", 0), index)
+    }
+
+    /// The upright box of an object that stands on its foot.
+    fn footprint(object: &Object) -> Footprint {
+        let (_, turn, at) = object.world_from_object.to_scale_rotation_translation();
+        let axis = turn * Vec3::X;
+        // A die may stand on any face, but all its sides are alike.
+        let is_die = object.family == "die";
+        let yaw = match is_die && axis.truncate().length() < 0.5 {
+            true => (turn * Vec3::Y).truncate().to_angle(),
+            false => axis.truncate().to_angle(),
+        };
+        let half = object.half_extents_m;
+        Footprint::standing(at.truncate(), half, yaw, at.z - half.z)
+    }
+
+    fn apart(objects: &[Object], gap_m: f32) -> bool {
+        let all: Vec<Footprint> = objects.iter().map(footprint).collect();
+        (0..all.len()).all(|a| (0..a).all(|b| !all[a].overlaps(&all[b], gap_m - 1e-5)))
+    }
+
+    fn counts(scene: &SceneInstance) -> [usize; 3] {
+        ["die", "crate", "stone"]
+            .map(|name| scene.objects.iter().filter(|object| object.family == name).count())
+    }
+
+    #[test]
+    fn a_grid_has_an_object_in_each_cell() {
+        let scene = draw(
+            "placement: {families: [die], centre_mm: [5, -10], method: {grid: {columns: 3, rows: 2, spacing_mm: [40, 30]}}}",
+            0,
+        );
+        assert_eq!((scene.objects.len(), scene.not_placed), (6, 0));
+        let cells = [-15.0, 15.0].iter().flat_map(|y| [-40.0, 0.0, 40.0].map(|x| (x, *y)));
+        for (object, (x, y)) in scene.objects.iter().zip(cells) {
+            let expected = Vec3::new(x + 5.0, y - 10.0, 8.0) / 1000.0;
+            let at = object.world_from_object.w_axis.truncate();
+            assert!((at - expected).length() < 1e-6, "{at} is not {expected}");
+            assert!(footprint(object).yaw.rem_euclid(std::f32::consts::FRAC_PI_2) < 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_grid_is_filled_with_the_stated_probability() {
+        let text = "placement: {families: [die], method: {grid: {columns: 10, rows: 10, spacing_mm: [30, 30], jitter_mm: {uniform: [-6, 6]}, fill: 0.3}}}";
+        let mut filled = 0;
+        for index in 0..10 {
+            let scene = draw(text, index);
+            assert!(apart(&scene.objects, 0.0));
+            filled += scene.objects.len() + scene.not_placed as usize;
+        }
+        // Five standard deviations of a binomial distribution.
+        assert!((filled as f64 - 300.0).abs() < 5.0 * (1000.0_f64 * 0.3 * 0.7).sqrt(), "{filled}");
+    }
+
+    #[test]
+    fn families_stand_on_dressing_and_on_each_other() {
+        let text = r##"
+dressing:
+  - weight: 1
+    parts:
+      - {name: board, shape: {box: {size_mm: [300, 120, 8]}}, position_mm: [0, 0, 0], colour: "#806040"}
+      - {name: board, shape: {box: {size_mm: [300, 120, 8]}}, position_mm: [0, 0, 150], colour: "#806040"}
+placement:
+  - {count: 6, on: board, families: [crate], yaw_deg: {uniform: [-10, 10]}, gap_mm: 3}
+  - {count: 3, on: crate, families: [die]}
+  - {count: 4, area_mm: [500, 500], families: [stone], keep_out: [{rectangle: {centre_mm: [0, 0], size_mm: [300, 120]}}]}
+"##;
+        let mut heights = Vec::new();
+        for index in 0..20 {
+            let scene = draw(text, index);
+            assert_eq!(counts(&scene), [3, 6, 4], "{index}");
+            assert!(apart(&scene.objects[2..], 0.0));
+            let crates = || scene.objects.iter().filter(|object| object.family == "crate");
+            let all: Vec<Object> = crates().cloned().collect();
+            assert!(apart(&all, 0.003));
+            for object in crates() {
+                let own = footprint(object);
+                assert!(own.yaw.to_degrees().abs() < 10.001);
+                let corners = own.corners();
+                let limit = Vec2::new(0.15, 0.06) + 1e-5;
+                assert!(corners.iter().all(|corner| corner.abs().cmple(limit).all()));
+                heights.push((own.low * 1000.0).round() as i32);
+            }
+            for die in scene.objects.iter().filter(|object| object.family == "die") {
+                let die = footprint(die);
+                let below = crates().map(footprint);
+                let mut below = below.filter(|below| below.distance(die.centre) == 0.0);
+                assert!(below.any(|below| (below.high - die.low).abs() < 1e-5));
+            }
+            for stone in scene.objects.iter().filter(|object| object.family == "stone") {
+                assert_eq!((footprint(stone).low * 1e6).round(), 0.0);
+            }
+        }
+        heights.sort_unstable();
+        heights.dedup();
+        assert_eq!(heights, [8, 158], "both boards are used, and nothing else");
+    }
+
+    #[test]
+    fn distractors_are_counted_apart() {
+        let scene = draw("placement: {count: 5, distractors: 4, area_mm: [600, 600]}", 0);
+        let [dice, crates, stones] = counts(&scene);
+        assert_eq!((dice + crates, stones), (5, 4));
+        assert!(scene.objects.iter().all(|object| {
+            (object.family == "stone") == object.category_id.is_none()
+        }));
+        // Without them, all families make up the count.
+        let mixed = (0..20).map(|index| counts(&draw("placement: {count: 5, area_mm: [600, 600]}", index))[2]);
+        assert!((10..60).contains(&mixed.sum::<usize>()), "about a third of 100");
+    }
+
+    #[test]
+    fn things_keep_out_of_zones() {
+        let text = "placement: {count: 30, area_mm: [400, 400], keep_out: [{disc: {centre_mm: [50, 0], diameter_mm: 150}}, {rectangle: {centre_mm: [-100, 50], size_mm: [80, 200]}}]}";
+        let plan = try_plan(text).unwrap();
+        let zones = &plan.spec().placement.0[0].keep_out;
+        let mut seen = 0;
+        for index in 0..20 {
+            for object in draw(text, index).objects {
+                assert!(!zones.iter().any(|zone| footprint(&object).meets(zone)));
+                seen += 1;
+            }
+        }
+        assert!(seen > 300, "{seen}");
+    }
+
+    #[test]
+    fn a_table_does_not_hinder_what_lies_beneath_it() {
+        let text = r##"
+dressing: [{weight: 1, parts: [{shape: {box: {size_mm: [400, 400, 10]}}, position_mm: [0, 0, 100], colour: "#806040"}]}]
+placement: {count: 4, area_mm: [200, 200], families: [die]}
+"##;
+        assert_eq!(draw(text, 0).not_placed, 0);
+        let resting = text.replace("0, 100]", "0, 10]");
+        assert_eq!(draw(&resting, 0).not_placed, 4, "dice are 16 mm high");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn nothing_overlaps(
+            count in 1..40_u32,
+            clustering in 0.0..1.0_f64,
+            gap_mm in 0.0..8.0_f64,
+            yaw_deg in proptest::option::of(-180.0..180.0_f64),
+            index in 0..1000_u64,
+        ) {
+            let yaw = yaw_deg.map_or(String::new(), |yaw| format!(", yaw_deg: {yaw}"));
+            let text = format!(
+                "placement: {{count: {count}, area_mm: [300, 300], clustering: {clustering}, gap_mm: {gap_mm}{yaw}}}"
+            );
+            let scene = draw(&text, index);
+            prop_assert!(apart(&scene.objects, gap_mm as f32 / 1000.0));
+            prop_assert_eq!(scene.objects.len() + scene.not_placed as usize, count as usize);
+        }
+    }
+}

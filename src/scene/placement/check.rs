@@ -17,9 +17,12 @@ const MAX_OBJECTS: f64 = super::MAX_OBJECTS as f64;
 pub(in crate::scene) fn check(scene: &SceneSpec, problems: &mut Problems) {
     let groups = &scene.placement.0;
     problems.require(!groups.is_empty(), "placement", "needs one group at least");
-    for (index, part) in scene.dressing.iter().flat_map(|set| &set.parts).enumerate() {
-        let ok = part.name.as_ref().is_none_or(|name| !name.trim().is_empty());
-        problems.require(ok, "dressing.parts.name", format!("of part {index} is empty"));
+    for (set_index, set) in scene.dressing.iter().enumerate() {
+        for (index, part) in set.parts.iter().enumerate() {
+            let is_empty = part.name.as_ref().is_some_and(|name| name.trim().is_empty());
+            let key = format!("dressing[{set_index}].parts[{index}].name");
+            problems.require(!is_empty, &key, "is empty: leave it out");
+        }
     }
     for (number, group) in groups.iter().enumerate() {
         let key = scene.placement.key(number);
@@ -137,9 +140,12 @@ impl Check<'_> {
             }
             Method::Dropped {
                 height_mm,
+                from_mm,
                 friction,
                 restitution,
             } => {
+                let ok = from_mm.is_none_or(|from| from.iter().all(|side| (0.0..=1e6).contains(side)));
+                self.require(ok, "method.dropped.from_mm", "is not within 0..=1000000");
                 self.range("method.dropped.height_mm", height_mm, 0.0, 1e5);
                 self.range("method.dropped.friction", friction, 0.0, 2.0);
                 self.range("method.dropped.restitution", restitution, 0.0, 1.0);
@@ -337,5 +343,87 @@ fn least_area(least: Option<Vec2>, next: Vec2) -> Option<Vec2> {
     match least {
         Some(least) if least.element_product() <= next.element_product() => Some(least),
         _ => Some(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scene::placement::tests::try_plan;
+
+    #[test]
+    fn all_problems_of_all_groups_are_told_with_their_keys() {
+        let text = r##"
+dressing:
+  - {weight: 1, parts: [{name: ball, shape: {sphere: {diameter_mm: 50}}, position_mm: [0, 0, 0], colour: "#ffffff"}]}
+  - {weight: 1}
+placement:
+  - {method: {grid: {columns: 0, rows: 3, spacing_mm: [5, 0]}}, count: 3, clustering: 0.5}
+  - {count: 600, on: crate, families: [crate, lamp], max_hidden: 1.5}
+  - {on: shelf, gap_mm: -1}
+  - {count: 2, on: ball, distractors: 3, families: [die]}
+  - {count: 2, area_mm: [100, 0], method: {dropped: {height_mm: -5, from_mm: [-1, 1], friction: 9}}, yaw_deg: 3}
+  - {count: 2, area_mm: [100, 100], keep_out: [{disc: {centre_mm: [0, 0], diameter_mm: 200}}, {rectangle: {centre_mm: [0, 0], size_mm: [1, 0]}}]}
+"##;
+        let message = try_plan(text).unwrap_err().to_string();
+        for part in [
+            "placement[0].count: follows from the grid",
+            "placement[0].clustering: is for objects that are scattered",
+            "placement[0].method.grid: 0 cells",
+            "placement[0].method.grid.spacing_mm",
+            "placement[1].count: draws of 600..=600",
+            "placement[1].families[1]: `lamp` is no family; there are die, crate, stone",
+            "placement[1].max_hidden: 1.5 is not within 0..=1",
+            "placement[2].on: `shelf` is neither",
+            "placement[2].count: is missing",
+            "placement[2].gap_mm",
+            "placement[3].on: dressing[1] has no part named `ball`",
+            "placement[3].on: `ball` has no flat top",
+            "placement[3].distractors: no family",
+            "placement[4].area_mm: both sides",
+            "placement[4].method.dropped.height_mm",
+            "placement[4].method.dropped.from_mm",
+            "placement[4].method.dropped.friction",
+            "placement[4].method: what is dropped may hide anything",
+            "placement[4].yaw_deg",
+            "placement[5].keep_out[0]: covers all",
+            "placement[5].keep_out[1]: sizes",
+        ] {
+            assert!(message.contains(part), "{part} is not in {message}");
+        }
+    }
+
+    #[test]
+    fn families_lie_on_families_of_earlier_groups_only() {
+        let on = |first: &str, second: &str| {
+            let group = |families: &str, on: &str| {
+                format!("  - {{count: 1, area_mm: [200, 200], families: [{families}]{on}}}\n")
+            };
+            let text = group("crate", first) + &group("die", second);
+            try_plan(&format!("placement:\n{text}")).map_err(|error| error.to_string())
+        };
+        assert!(on("", ", on: crate").is_ok());
+        let message = on(", on: die", "").unwrap_err();
+        assert!(message.contains("placement[0].on: no group before this one"), "{message}");
+        let message = on(", on: crate", "").unwrap_err();
+        assert!(message.contains("placement[0].on: no group before this one"), "{message}");
+        let message = on("", ", on: die").unwrap_err();
+        assert!(message.contains("placement[1].on"), "a group on itself: {message}");
+    }
+
+    #[test]
+    fn too_small_an_area_is_a_problem() {
+        let area = |side: u32| {
+            let text = format!("placement: {{count: 40, area_mm: [{side}, {side}], families: [crate]}}");
+            try_plan(&text).map_err(|error| error.to_string())
+        };
+        assert!(area(300).is_ok());
+        let message = area(80).unwrap_err();
+        assert!(message.contains("placement.area_mm: is too small: 40 objects"), "{message}");
+        let text = r##"
+dressing: [{weight: 1, parts: [{name: stub, shape: {cylinder: {diameter_mm: 20, height_mm: 50}}, position_mm: [0, 0, 0], colour: "#ffffff"}]}]
+placement: {count: 1, on: stub, families: [crate]}
+"##;
+        let message = try_plan(text).unwrap_err().to_string();
+        assert!(message.contains("placement.on: its top is smaller"), "{message}");
     }
 }

@@ -67,19 +67,28 @@ impl<'a> Group<'a> {
     ) {
         let Method::Dropped {
             height_mm,
+            from_mm,
             friction,
             restitution,
         } = &self.spec.method
         else {
             return;
         };
+        let from = from_mm.map(|sides| Vec2::from(sides.map(metres)) / 2.0);
+        let starts: Vec<Site> = sites
+            .iter()
+            .map(|site| Site {
+                half: from.map_or(site.half, |from| from.min(site.half)),
+                ..*site
+            })
+            .collect();
         let physics = Physics {
             friction: friction.sample(generator).clamp(0.0, 2.0) as f32,
             restitution: restitution.sample(generator).clamp(0.0, 1.0) as f32,
         };
         let (mut falling, mut families, mut balls) = (Vec::new(), Vec::new(), Vec::new());
         for drawn in draws {
-            match self.start(drawn, height_mm, sites, layout, &balls) {
+            match self.start(drawn, height_mm, &starts, layout, &balls) {
                 Some((object, family, ball)) => {
                     falling.push(object);
                     families.push(family);
@@ -196,4 +205,107 @@ fn any_turn(generator: &mut Generator) -> Quat {
     let [first, second] = [first, second].map(|turn| Vec2::from_angle(turn * std::f32::consts::TAU));
     let (first, second) = (first * (1.0 - share).sqrt(), second * share.sqrt());
     Quat::from_xyzw(first.y, first.x, second.y, second.x)
+}
+
+#[cfg(test)]
+mod tests {
+    use glam::Vec4;
+
+    use super::super::settle::tests::distances_m;
+    use super::super::tests::{draw, try_plan};
+    use super::*;
+
+    const HEAP: &str = "placement: {count: 24, area_mm: [400, 400], families: [die, crate], method: {dropped: {height_mm: {uniform: [5, 40]}, from_mm: [60, 60]}}}";
+
+    #[test]
+    fn what_fell_lies_on_something_and_in_nothing() {
+        let plan = try_plan(HEAP).unwrap();
+        let mut seen = 0;
+        for index in 0..4 {
+            let scene = draw(HEAP, index);
+            assert_eq!(scene.objects.len() + scene.not_placed as usize, 24);
+            for (number, object) in scene.objects.iter().enumerate() {
+                let (low, _) = extent(object, plan.assets());
+                let others = distances_m(&scene.objects, number, plan.assets());
+                let nearest = others.iter().copied().fold(low.z, f32::min);
+                assert!(nearest.abs() < 1e-3, "{nearest} m from what carries it");
+                // A fiftieth of a die.
+                assert!(nearest > -3.2e-4, "{nearest} m deep in something");
+                seen += 1;
+            }
+        }
+        assert!(seen > 90, "{seen}");
+    }
+
+    #[test]
+    fn what_lies_still_goes_on_doing_so() {
+        let plan = try_plan(HEAP).unwrap();
+        let physics = Physics {
+            friction: 0.5,
+            restitution: 0.2,
+        };
+        let mut moved_m = Vec::new();
+        for index in 0..4 {
+            let scene = draw(HEAP, index);
+            let again = settle(plan.assets(), &[], scene.objects.clone(), physics, |_| true);
+            for (before, after) in scene.objects.iter().zip(again) {
+                let after = after.map_or(Vec4::INFINITY, |after| after.world_from_object.w_axis);
+                moved_m.push((after - before.world_from_object.w_axis).length());
+            }
+        }
+        // A world that begins anew has forgotten what its contacts carry, so that few of those
+        // that lean may slip.
+        let slipped = moved_m.iter().filter(|moved| **moved > 1e-3).count();
+        assert!(slipped * 20 <= moved_m.len(), "{slipped} of {}: {moved_m:?}", moved_m.len());
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_heap() {
+        let (first, second) = (draw(HEAP, 7), draw(HEAP, 7));
+        assert_eq!(first, second);
+        assert_ne!(first.objects, draw(HEAP, 8).objects);
+    }
+
+    #[test]
+    fn all_faces_come_up_about_equally_often_and_are_named() {
+        let text = "placement: {count: 20, area_mm: [500, 500], families: [die], method: {dropped: {height_mm: 60}}}";
+        let plan = try_plan(text).unwrap();
+        let mut counts = [0_f64; 6];
+        for index in 0..40 {
+            for object in draw(text, index).objects {
+                let face = upper_face(object.world_from_object);
+                assert_eq!(object.category_id, plan.category_id(ScenePlan::face_name(face)));
+                counts[face - 1] += 1.0;
+            }
+        }
+        let expected = counts.iter().sum::<f64>() / 6.0;
+        let chi_square: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        // The 99.9 % point at five degrees of freedom.
+        assert!(expected > 100.0 && chi_square < 20.5, "{counts:?}");
+    }
+
+    #[test]
+    fn a_bowl_holds_what_falls_into_it_and_the_rest_is_counted() {
+        let text = r##"
+dressing:
+  - weight: 1
+    parts:
+      - {name: bowl, shape: {lathe: {profile_mm: [[0, 0], [40, 0], [80, 45], [75, 48], [37, 6], [0, 6]]}}, position_mm: [0, 0, 0], colour: "#ffffff"}
+placement: {count: 12, on: bowl, area_mm: [60, 60], families: [stone, die], method: {dropped: {height_mm: 20}}}
+"##;
+        let mut held = 0;
+        for index in 0..4 {
+            let scene = draw(text, index);
+            let fell = &scene.objects[1..];
+            assert_eq!(fell.len() + scene.not_placed as usize, 12);
+            for object in fell {
+                let at = object.world_from_object.w_axis.truncate();
+                assert!(at.truncate().length() < 0.075 && at.z > 0.006, "{at}");
+            }
+            let lowest = fell.iter().map(|object| object.world_from_object.w_axis.z);
+            assert!(lowest.fold(1.0, f32::min) < 0.02, "the bowl is hollow");
+            held += fell.len();
+        }
+        assert!(held > 24, "{held}");
+    }
 }

@@ -6,8 +6,9 @@ use super::spec::Zone;
 use crate::scene::sampler::metres;
 use crate::scene::spec::Shape;
 
-/// Things may touch; only what is deeper than this counts, in metres.
-const TOUCH_M: f32 = 1e-6;
+/// How deep things may reach into each other along the vertical, in metres: what is flatter, such
+/// as paint on a floor, is in nothing's way.
+const TOUCH_M: f32 = 1e-4;
 
 /// Height that a thing without any is given, so that cards do not lie in each other.
 const LEAST_HEIGHT_M: f32 = 1e-3;
@@ -115,7 +116,7 @@ impl Surface {
         let local = Vec2::from_angle(-self.yaw).rotate(at - self.centre).abs();
         match self.is_round {
             true => (local / self.half).length() <= 1.0 + 1e-4,
-            false => local.cmple(self.half + TOUCH_M).all(),
+            false => local.cmple(self.half + 1e-5).all(),
         }
     }
 

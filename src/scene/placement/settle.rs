@@ -281,3 +281,36 @@ fn is_convex(points: &[Vector], geometry: &Geometry) -> bool {
         points.iter().all(|at| (*at - a).dot(normal) <= tolerance)
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rapier3d::parry::query;
+
+    use super::*;
+
+    /// Distances of an object's hulls from those of the others, in metres; below 0 is depth.
+    pub(in crate::scene::placement) fn distances_m(
+        objects: &[Object],
+        of: usize,
+        assets: &Assets,
+    ) -> Vec<f32> {
+        let shapes = |object: &Object| -> Vec<SharedShape> {
+            let parts = object.parts.iter();
+            let points = parts.map(|part| {
+                let positions = &geometry(part, assets).positions;
+                let place = |at: &Vec3| vector(part.world_from_local.transform_point3(*at) * 100.0);
+                positions.iter().map(place).collect::<Vec<_>>()
+            });
+            points.map(|points| hull(&points).unwrap()).collect()
+        };
+        let own = shapes(&objects[of]);
+        let others = objects.iter().enumerate().filter(|(index, _)| *index != of);
+        let others: Vec<SharedShape> = others.flat_map(|(_, other)| shapes(other)).collect();
+        let at = Pose::IDENTITY;
+        let between = |a: &SharedShape, b: &SharedShape| {
+            let contact = query::contact(&at, &**a, &at, &**b, 1.0).unwrap();
+            contact.map_or(0.01, |contact| contact.dist / 100.0)
+        };
+        own.iter().flat_map(|a| others.iter().map(|b| between(a, b)).collect::<Vec<_>>()).collect()
+    }
+}

@@ -140,6 +140,10 @@ pub enum Method {
     Dropped {
         /// Height of an object's lowest point above what it falls on, at least.
         height_mm: Distribution,
+        /// Size of the rectangle in the middle of the area that they fall from; the whole area
+        /// where this is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_mm: Option<[f64; 2]>,
         /// Coefficient of friction of everything, drawn once an image.
         #[serde(default = "half")]
         friction: Distribution,
