@@ -5,6 +5,7 @@
 mod check;
 mod dropped;
 mod footprint;
+mod layout;
 mod settle;
 mod sight;
 mod spec;
@@ -13,14 +14,15 @@ use glam::{Mat4, Vec2};
 use rand::RngExt;
 
 pub(super) use self::check::{check, check_room};
-use self::footprint::{Footprint, Surface, flat_top, is_round};
+use self::footprint::{Footprint, Surface};
+use self::layout::{Layout, Site, Thing};
 use self::sight::Sight;
 pub use self::spec::{Method, PlacementSpec, Placements, Zone};
-use super::body::{draw_dressing, draw_object};
+use super::body::draw_object;
 use super::instance::{Camera, Object};
 use super::plan::ScenePlan;
 use super::sampler::{metres, pick};
-use super::spec::{Class, Dressing, Family, Paint, Shape};
+use super::spec::{Class, Family, Paint};
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
 
@@ -67,99 +69,6 @@ pub(super) fn sample_objects(
         group.place(&mut layout, &mut sight, &mut generator);
     }
     (layout.objects, layout.not_placed)
-}
-
-/// What was placed so far.
-#[derive(Default)]
-struct Layout<'a> {
-    objects: Vec<Object>,
-    /// One an object.
-    things: Vec<Thing<'a>>,
-    not_placed: u32,
-}
-
-/// What later objects need to know of one that was placed.
-struct Thing<'a> {
-    footprint: Footprint,
-    /// What `on` calls it.
-    name: Option<&'a str>,
-    /// Its shape, where it is of one part.
-    shape: Option<&'a Shape>,
-}
-
-impl<'a> Layout<'a> {
-    fn push(&mut self, object: Object, thing: Thing<'a>) {
-        self.objects.push(object);
-        self.things.push(thing);
-    }
-
-    fn dress(&mut self, plan: &ScenePlan, chosen: &'a Dressing, generator: &mut Generator) {
-        for part in &chosen.parts {
-            let object = draw_dressing(plan, part, generator);
-            let mut jitter = || {
-                let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
-                unit.sample(generator) * part.jitter_mm
-            };
-            let [x, y, z] = part.position_mm;
-            let centre = Vec2::new(metres(x + jitter()), metres(y + jitter()));
-            let low = metres(z);
-            let height = low + object.half_extents_m.z;
-            let thing = Thing {
-                // A sheet without thickness is in nothing's way.
-                footprint: Footprint {
-                    high: low + 2.0 * object.half_extents_m.z,
-                    ..Footprint::standing(centre, object.half_extents_m, 0.0, low)
-                },
-                name: part.name.as_deref(),
-                shape: Some(&part.shape),
-            };
-            let pose = Mat4::from_translation(centre.extend(height));
-            self.push(object.moved(pose), thing);
-        }
-    }
-
-    /// The tops of everything of a name.
-    fn surfaces(&self, name: &str) -> Vec<Surface> {
-        let things = self.things.iter().zip(&self.objects).enumerate();
-        let named = things.filter(|(_, (thing, _))| thing.name == Some(name));
-        named
-            .map(|(index, (thing, object))| {
-                let share = thing.shape.and_then(flat_top).unwrap_or(Vec2::ONE);
-                Surface {
-                    index,
-                    centre: thing.footprint.centre,
-                    half: object.half_extents_m.truncate() * share,
-                    yaw: thing.footprint.yaw,
-                    is_round: thing.shape.is_some_and(is_round),
-                    base: thing.footprint.low,
-                    top: thing.footprint.low + 2.0 * object.half_extents_m.z,
-                }
-            })
-            .collect()
-    }
-}
-
-/// A rectangle that objects may lie in.
-#[derive(Clone, Copy)]
-struct Site {
-    centre: Vec2,
-    half: Vec2,
-    yaw: f32,
-    height: f32,
-    /// What lies below it, where that is not the ground.
-    surface: Option<Surface>,
-}
-
-impl Site {
-    /// A place in the world from one along its own axes.
-    fn place(&self, local: Vec2) -> Vec2 {
-        self.centre + Vec2::from_angle(self.yaw).rotate(local)
-    }
-
-    fn contains(&self, centre: Vec2) -> bool {
-        let local = Vec2::from_angle(-self.yaw).rotate(centre - self.centre);
-        local.abs().cmple(self.half).all()
-    }
 }
 
 /// An object that looks for a place.

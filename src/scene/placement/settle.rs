@@ -160,17 +160,23 @@ impl Simulation {
             .angular_damping(ROLLING_LOSS);
         let handle = self.world.insert_body(body);
         let object_from_world = object.world_from_object.inverse();
+        let mut is_gone = true;
         for part in &object.parts {
             let points = self.points(part, geometry(part, assets), object_from_world);
             if let Some(shape) = hull(&points) {
                 let collider = self.collider(shape);
                 self.world.insert_collider(collider, Some(handle));
+                is_gone = false;
             }
+        }
+        // What has no volume would hang in the air.
+        if is_gone {
+            self.world.remove_body(handle);
         }
         self.bodies.push(Body {
             object,
             handle,
-            is_gone: false,
+            is_gone,
         });
     }
 
