@@ -520,7 +520,7 @@ placement:
     }
 
     #[test]
-    fn a_table_does_not_hinder_what_lies_beneath_it() {
+    fn tables_and_paint_hinder_nothing() {
         let text = r##"
 dressing: [{weight: 1, parts: [{shape: {box: {size_mm: [400, 400, 10]}}, position_mm: [0, 0, 100], colour: "#806040"}]}]
 placement: {count: 4, area_mm: [200, 200], families: [die]}
@@ -528,6 +528,8 @@ placement: {count: 4, area_mm: [200, 200], families: [die]}
         assert_eq!(draw(text, 0).not_placed, 0);
         let resting = text.replace("0, 100]", "0, 10]");
         assert_eq!(draw(&resting, 0).not_placed, 4, "dice are 16 mm high");
+        let paint = "dressing: [{weight: 1, parts: [{shape: {quad: {size_mm: [400, 400]}}, position_mm: [0, 0, 0.3], colour: \"#ffffff\"}]}]\nplacement: {count: 4, area_mm: [200, 200], families: [die]}";
+        assert_eq!(draw(paint, 0).not_placed, 0, "a line on a floor can be stood on");
     }
 
     proptest! {

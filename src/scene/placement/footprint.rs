@@ -8,7 +8,7 @@ use crate::scene::spec::Shape;
 
 /// How deep things may reach into each other along the vertical, in metres: what is flatter, such
 /// as paint on a floor, is in nothing's way.
-const TOUCH_M: f32 = 1e-4;
+const TOUCH_M: f32 = 5e-4;
 
 /// Height that a thing without any is given, so that cards do not lie in each other.
 const LEAST_HEIGHT_M: f32 = 1e-3;
