@@ -33,6 +33,6 @@ pub use sampler::sample;
 pub use spec::{
     CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart, EnvironmentSpec, Family,
     FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec, LabelRule, LightSpec,
-    MaterialSpec, MediumEffect, MediumSpec, MotionSpec, Paint, PlacementSpec, PoseSpec, SceneSpec,
-    SensorSpec, Shape,
+    MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec, Paint, PlacementSpec, Placements,
+    PoseSpec, SceneSpec, SensorSpec, Shape, Zone,
 };

@@ -232,21 +232,32 @@ fn draw_medium(spec: &MediumSpec, linear_rgb: [f32; 3], generator: &mut Generato
     }
 }
 
-/// The rotation that brings the face with `pips` pips up: a die's faces are one +x,
-/// two +y, three +z, and opposite faces sum to seven. That is the western handedness:
-/// one, two, three run counter-clockwise around their corner.
+/// Where a die's faces point, from one pip to six: opposite faces sum to seven. That is the
+/// western handedness: one, two, three run counter-clockwise around their corner.
+const FACE_NORMALS: [Vec3; 6] = [
+    Vec3::X,
+    Vec3::Y,
+    Vec3::Z,
+    Vec3::NEG_Z,
+    Vec3::NEG_Y,
+    Vec3::NEG_X,
+];
+
+/// The rotation that brings the face with `pips` pips up.
 fn face_up(pips: usize) -> Mat3 {
-    let normal = [
-        Vec3::X,
-        Vec3::Y,
-        Vec3::Z,
-        Vec3::NEG_Z,
-        Vec3::NEG_Y,
-        Vec3::NEG_X,
-    ][pips - 1];
+    let normal = FACE_NORMALS[pips - 1];
     let side = if normal.z == 0.0 { Vec3::Z } else { Vec3::X };
     // Rows are the local axes that become world x, y and z.
     Mat3::from_cols(side, normal.cross(side), normal).transpose()
+}
+
+/// The pips of the face of a die in this pose that points nearest to straight up.
+pub(super) fn upper_face(world_from_object: Mat4) -> usize {
+    let height = |pips: &usize| {
+        let normal = FACE_NORMALS[pips - 1];
+        world_from_object.transform_vector3(normal).z
+    };
+    (1..=6).max_by(|a, b| height(a).total_cmp(&height(b))).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -255,22 +266,16 @@ mod tests {
 
     #[test]
     fn a_rotation_brings_its_face_up_and_keeps_handedness() {
-        let normals = [
-            Vec3::X,
-            Vec3::Y,
-            Vec3::Z,
-            Vec3::NEG_Z,
-            Vec3::NEG_Y,
-            Vec3::NEG_X,
-        ];
         for pips in 1..=6 {
             let turn = face_up(pips);
             assert!(
-                (turn * normals[pips - 1] - Vec3::Z).length() < 1e-6,
+                (turn * FACE_NORMALS[pips - 1] - Vec3::Z).length() < 1e-6,
                 "{pips}"
             );
             assert!((turn.determinant() - 1.0).abs() < 1e-6, "{pips}");
-            assert_eq!(normals[pips - 1], -normals[6 - pips]);
+            assert_eq!(FACE_NORMALS[pips - 1], -FACE_NORMALS[6 - pips]);
+            let leaning = Mat3::from_rotation_x(0.5) * turn;
+            assert_eq!(upper_face(Mat4::from_mat3(leaning)), pips);
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::asset::Assets;
 use super::keypoint;
+use super::placement;
 use super::shape::signed_area;
 use super::spec::{
     Class, EnvironmentSpec, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
@@ -31,9 +32,6 @@ const MAX_POINTS: usize = 256;
 
 /// The most variants of a bent shape.
 const MAX_VARIANTS: usize = 64;
-
-/// The most objects of one image.
-const MAX_OBJECTS: f64 = 500.0;
 
 /// A scene family that can be drawn.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,6 +134,9 @@ impl SceneSpec {
         // What is no sound shape has no mesh.
         problems.into_result(path, ())?;
         let assets = Arc::new(Assets::new(&self));
+        let mut problems = Problems::default();
+        placement::check_room(&self, &assets, &mut problems);
+        problems.into_result(path, ())?;
         Ok(ScenePlan {
             spec: self,
             categories,
@@ -174,7 +175,6 @@ impl SceneSpec {
                 1e5,
             ),
             ("ground.roughness", &self.ground.roughness, 0.0, 1.0),
-            ("placement.count", &self.placement.count, 0.0, MAX_OBJECTS),
         ] {
             check_range(problems, key, distribution, low, high);
         }
@@ -264,22 +264,13 @@ impl SceneSpec {
 
     fn check_things(&self, problems: &mut Problems) {
         check_paints(problems, "ground.paints", &self.ground.paints);
-        let placement = &self.placement;
-        for (key, value) in [
-            ("placement.clustering", placement.clustering),
-            ("placement.same_kind", placement.same_kind),
-            ("placement.overlap", placement.overlap),
-            (
-                "labels.min_visible_fraction",
-                self.labels.min_visible_fraction,
-            ),
-        ] {
-            let ok = (0.0..=1.0).contains(&value);
-            problems.require(ok, key, format!("{value} is not within 0..=1"));
-        }
-        let area = placement.area_mm;
-        let ok = area.iter().all(|side| side.is_finite() && *side > 0.0);
-        problems.require(ok, "placement.area_mm", "both sides must be positive");
+        placement::check(self, problems);
+        let share = self.labels.min_visible_fraction;
+        problems.require(
+            (0.0..=1.0).contains(&share),
+            "labels.min_visible_fraction",
+            format!("{share} is not within 0..=1"),
+        );
         let weights: Vec<f64> = self.dressing.iter().map(|d| d.weight).collect();
         if !weights.is_empty() {
             check_weights(problems, "dressing", &weights);
@@ -336,7 +327,7 @@ impl SceneSpec {
     }
 }
 
-fn check_range(
+pub(super) fn check_range(
     problems: &mut Problems,
     key: &str,
     distribution: &Distribution,
@@ -590,7 +581,7 @@ mod tests {
         let mut spec = dice();
         spec.image.width_px = 0;
         spec.objects[0].shape = Some(Shape::Sphere { diameter_mm: -1.0 });
-        spec.placement.clustering = 2.0;
+        spec.placement.0[0].clustering = 2.0;
         spec.image.supersampling = 3;
         spec.lights = vec![spec.lights[0].clone(); 5];
         spec.objects[1].shape = Some(Shape::Extrusion {

@@ -1,15 +1,13 @@
 //! Draws the concrete scene of one image.
 
-use glam::{Mat4, Vec2};
 use rand::RngExt;
 
-use super::body::{draw_dressing, draw_object};
 use super::instance::{Ground, Object, SceneInstance, Sensor};
 use super::light;
-use super::placement::{Footprint, find_room};
+use super::placement;
 use super::plan::ScenePlan;
 use super::pose::sample_camera;
-use super::spec::Dressing;
+use super::spec::PoseSpec;
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
 
@@ -18,8 +16,13 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
     let spec = plan.spec();
     let key = key.child("scene", index);
     let mut view = key.generator("view", 0);
-    let (objects, not_placed) = sample_objects(plan, &key);
-    let camera = sample_camera(&spec.camera, &spec.image, &objects, &mut view, &key);
+    let mut look = |objects: &[Object]| {
+        sample_camera(&spec.camera, &spec.image, objects, &mut view, &key)
+    };
+    let looks_at_object = matches!(spec.camera.pose, Some(PoseSpec::AtObject { .. }));
+    let camera = (!looks_at_object).then(|| look(&[]));
+    let (objects, not_placed) = placement::sample_objects(plan, &key, camera.as_ref());
+    let camera = camera.unwrap_or_else(|| look(&objects));
     let mut draw = |distribution: &Distribution| distribution.sample(&mut view) as f32;
     let exposure_ev = draw(&spec.exposure_ev).clamp(-20.0, 20.0);
     let (noise, blur_px, vignetting) = (
@@ -78,90 +81,8 @@ pub(super) fn pick<'a, T>(
     last
 }
 
-fn sample_objects(plan: &ScenePlan, key: &SeedKey) -> (Vec<Object>, u32) {
-    let spec = plan.spec();
-    let mut layout = key.generator("layout", 0);
-    let mut objects = Vec::new();
-    let mut taken: Vec<Footprint> = Vec::new();
-    if !spec.dressing.is_empty() {
-        let chosen = pick(&spec.dressing, |dressing| dressing.weight, &mut layout);
-        dress(plan, chosen, &mut objects, &mut taken, &mut layout);
-    }
-    let count = spec
-        .placement
-        .count
-        .sample(&mut layout)
-        .round()
-        .clamp(0.0, 500.0) as u64;
-    let family = pick(&spec.objects, |family| family.weight, &mut layout);
-    let paint = pick(&family.paints, |paint| paint.weight, &mut layout);
-    let same = (layout.random::<f64>() < spec.placement.same_kind).then_some((family, paint));
-    let first = taken.len();
-    let mut not_placed = 0;
-    for number in 0..count {
-        let mut generator = key.generator("object", number);
-        let (family, paint) = same.unwrap_or_else(|| {
-            let family = pick(&spec.objects, |family| family.weight, &mut generator);
-            (
-                family,
-                pick(&family.paints, |paint| paint.weight, &mut generator),
-            )
-        });
-        let mut object = draw_object(plan, family, paint, &mut generator);
-        // A stream of its own: how boxes are drawn does not move what is drawn.
-        let margin = spec
-            .labels
-            .margin
-            .sample(&mut key.generator("label", number));
-        object.label_margin = margin.clamp(-0.5, 2.0) as f32;
-        let neighbours = first..taken.len();
-        match find_room(
-            &spec.placement,
-            object.world_half_extents_m(),
-            &taken,
-            neighbours,
-            &mut generator,
-        ) {
-            Some(footprint) => {
-                let height = object.world_half_extents_m().z;
-                let pose = Mat4::from_translation(footprint.centre.extend(height))
-                    * Mat4::from_rotation_z(footprint.yaw);
-                taken.push(footprint);
-                objects.push(object.moved(pose));
-            }
-            None => not_placed += 1,
-        }
-    }
-    (objects, not_placed)
-}
-
 pub(super) fn metres(mm: f64) -> f32 {
     (mm / 1000.0) as f32
-}
-
-fn dress(
-    plan: &ScenePlan,
-    chosen: &Dressing,
-    objects: &mut Vec<Object>,
-    taken: &mut Vec<Footprint>,
-    generator: &mut Generator,
-) {
-    for part in &chosen.parts {
-        let object = draw_dressing(plan, part, generator);
-        let mut jitter = || {
-            let unit = Distribution::Normal { mean: 0.0, sd: 1.0 };
-            unit.sample(generator) * part.jitter_mm
-        };
-        let [x, y, z] = part.position_mm;
-        let centre = Vec2::new(metres(x + jitter()), metres(y + jitter()));
-        taken.push(Footprint {
-            centre,
-            half: object.half_extents_m.truncate(),
-            yaw: 0.0,
-        });
-        let height = metres(z) + object.half_extents_m.z;
-        objects.push(object.moved(Mat4::from_translation(centre.extend(height))));
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use camera::{CameraSpec, DistortionSpec, MotionSpec, PoseSpec};
 
+pub use super::placement::{Method, PlacementSpec, Placements, Zone};
 use crate::spec::Distribution;
 
 /// A scene family. Lengths are millimetres, angles degrees.
@@ -23,7 +24,7 @@ pub struct SceneSpec {
     /// Sets of unlabelled things, of which one is chosen for an image.
     #[serde(default)]
     pub dressing: Vec<Dressing>,
-    pub placement: PlacementSpec,
+    pub placement: Placements,
     pub objects: Vec<Family>,
     #[serde(default)]
     pub labels: LabelRule,
@@ -177,6 +178,9 @@ pub struct Dressing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DressingPart {
+    /// What `placement.on` calls it; several may share a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub shape: Shape,
     /// Centre of its footprint, and its height above the ground.
     pub position_mm: [f64; 3],
@@ -186,26 +190,6 @@ pub struct DressingPart {
     pub colour: Colour,
     #[serde(default)]
     pub material: MaterialSpec,
-}
-
-/// How many objects lie where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlacementSpec {
-    /// Number of objects, rounded to the nearest whole number.
-    pub count: Distribution,
-    /// Size of the rectangle around the origin in which they lie.
-    pub area_mm: [f64; 2],
-    /// Probability that an object lies close to an earlier one.
-    #[serde(default)]
-    pub clustering: f64,
-    /// Probability that all objects of an image are of one family and paint.
-    #[serde(default)]
-    pub same_kind: f64,
-    /// How far objects may lie over each other, as a share of their sizes in 0..1: 0 keeps
-    /// them apart.
-    #[serde(default)]
-    pub overlap: f64,
 }
 
 /// A family of objects.
