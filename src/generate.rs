@@ -14,7 +14,7 @@ use crate::dataset::{
 };
 use crate::observer::Observer;
 use crate::render::{Frame, GpuContext, RenderError, Renderer};
-use crate::scene::{self, ImageFormat, SceneInstance, ScenePlan};
+use crate::scene::{self, Background, ImageFormat, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
 /// Quality of JPEG files, in percent.
@@ -259,7 +259,7 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
             })
         })
         .collect();
-    Map::from_iter([
+    let mut factors = Map::from_iter([
         ("exposure_ev".to_owned(), json!(instance.exposure_ev)),
         ("lights".to_owned(), json!(instance.lights)),
         ("environment".to_owned(), json!(instance.environment)),
@@ -275,7 +275,11 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
             json!(instance.not_placed),
         ),
         ("objects_without_box".to_owned(), json!(unlabelled)),
-    ])
+    ]);
+    if instance.background != Background::default() {
+        factors.insert("background".to_owned(), json!(instance.background));
+    }
+    factors
 }
 
 fn encode(

@@ -4,26 +4,37 @@
 //! whole, and [`sample`] draws the [`SceneInstance`] of one image from it.
 
 mod asset;
+mod background;
 mod body;
+mod environment;
 mod instance;
+mod library;
 mod light;
 mod noise;
 mod placement;
 mod plan;
+mod radiance_map;
 mod sampler;
 mod shape;
+mod sky;
 mod spec;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
+pub use background::{Background, Picture};
+pub use environment::{Cell, Environment};
 pub use instance::{
-    Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
+    Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
     SceneInstance, Sensor, kelvin_rgb,
 };
+pub use library::{Photo, PhotoError};
 pub use noise::value_noise;
 pub use plan::ScenePlan;
+pub use radiance_map::RadianceMap;
 pub use sampler::sample;
+pub use sky::Sky;
 pub use spec::{
-    CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
-    GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
-    MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    BackgroundSpec, CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family,
+    FamilyPart, GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MapSpec, MaterialSpec,
+    MediumEffect, MediumSpec, Paint, PhotosSpec, PictureSpec, PlacementSpec, SceneSpec, SensorSpec,
+    Shape, SkySpec,
 };

@@ -6,6 +6,7 @@ mod environment;
 mod fault;
 mod meshes;
 mod occluders;
+mod octahedral;
 mod pipeline;
 mod renderer;
 mod shader;

@@ -76,6 +76,13 @@ impl View {
         clip_from_view * rh::view::look_at_mat4(self.position, self.position + forward, up)
     }
 
+    /// The direction through a place in the image, whose edges are at -1 and 1, right and up; its
+    /// length along the line of sight is 1.
+    pub(super) fn ray(&self, across: f32, up: f32) -> Vec3 {
+        let [horizontal, vertical] = self.tangents;
+        self.axes[2] + self.axes[0] * (across * horizontal) + self.axes[1] * (up * vertical)
+    }
+
     /// Distance of a point along the line of sight.
     pub(super) fn depth(&self, at: Vec3) -> f32 {
         (at - self.position).dot(self.axes[2])

@@ -1,8 +1,14 @@
 //! A scene family as its YAML file gives it.
 
+mod surroundings;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Distribution;
+
+pub use surroundings::{
+    BackgroundSpec, EnvironmentSpec, MapSpec, PhotosSpec, PictureSpec, SkySpec,
+};
 
 /// A scene family. Lengths are millimetres, angles degrees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +18,9 @@ pub struct SceneSpec {
     pub camera: CameraSpec,
     pub lights: Vec<LightSpec>,
     pub environment: EnvironmentSpec,
+    /// What is seen where the camera looks past the ground.
+    #[serde(default, skip_serializing_if = "BackgroundSpec::is_default")]
+    pub background: BackgroundSpec,
     /// Exposure relative to the scene's own brightness, in stops.
     pub exposure_ev: Distribution,
     pub sensor: SensorSpec,
@@ -123,22 +132,6 @@ pub enum LightSpec {
         target_mm: [Distribution; 3],
         /// Width, which is level, and height.
         size_mm: [Distribution; 2],
-    },
-}
-
-/// The light from everywhere else. Levels are radiances, 1 being full scale at 0 EV.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum EnvironmentSpec {
-    /// The same from all sides, as in a light tent.
-    Uniform {
-        level: Distribution,
-        kelvin: Distribution,
-    },
-    /// A room that grows darker towards the floor; `level` is its ceiling's.
-    Room {
-        level: Distribution,
-        kelvin: Distribution,
     },
 }
 

@@ -96,6 +96,7 @@ impl Layouts {
                     storage,
                     wgpu::BindingType::Sampler(Sampler::NonFiltering),
                     storage,
+                    texture(Sample::Float { filterable: false }, Dimension::D2),
                 ],
             ),
             optical: layout(
@@ -226,6 +227,7 @@ impl Pipelines {
         use wgpu::BlendFactor::{Dst, One, Zero};
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
         let smooth = ("SMOOTH", f64::from(u8::from(supersampling > 1)));
+        let catcher = ("CATCHER", f64::from(u8::from(assets.covers_ground)));
         let geometry = Pass {
             source: shader::GEOMETRY,
             extra: None,
@@ -249,7 +251,7 @@ impl Pipelines {
             depth: Some(Always),
             faces: None,
             blend: None,
-            constants: &[smooth],
+            constants: &[smooth, catcher],
         };
         let post = Pass {
             source: shader::POST,
@@ -278,6 +280,8 @@ impl Pipelines {
                 blend: None,
                 constants: &[
                     smooth,
+                    catcher,
+                    ("BACKDROP", f64::from(u8::from(assets.has_backdrop))),
                     ("CLASS", f64::from(class)),
                     ("LIGHTS", assets.lights as f64),
                     ("FINISHED", f64::from(u8::from(assets.has_finish))),

@@ -2,6 +2,7 @@
 
 use wgpu::util::DeviceExt;
 
+use super::super::backdrop::{Fill, backdrop};
 use super::super::frame::{Frame, GroundTruth};
 use super::super::silhouette::silhouettes;
 use super::super::view::{Ball, View};
@@ -122,7 +123,13 @@ impl<'a> Renderer<'a> {
             pipelines: Pipelines::new(device, &layouts, assets, supersampling),
             light_groups: light_groups.collect(),
             layouts,
-            targets: Targets::new(device, size, supersampling, assets.has_media),
+            targets: Targets::new(
+                device,
+                size,
+                supersampling,
+                assets.has_media,
+                assets.has_backdrop,
+            ),
             shadow_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
                 compare: Some(wgpu::CompareFunction::LessEqual),
                 ..linear.clone()
@@ -136,7 +143,8 @@ impl<'a> Renderer<'a> {
     /// Draws a scene of this renderer's family, once more where memory ran short.
     ///
     /// # Errors
-    /// The device was lost or refuses, or memory is short twice.
+    /// The device was lost or refuses, memory is short twice, or a photograph of the background is
+    /// not there any more.
     pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let GpuContext { device, faults, .. } = self.context;
         let mut attempt = || faults.guarded(device, || self.draw(scene));
@@ -155,7 +163,8 @@ impl<'a> Renderer<'a> {
             .map(|(_, part)| Ball::around(part, self.assets))
             .collect();
         let levels = view.levels(scene, self.assets, &balls);
-        let work = self.prepare(scene, &view, &balls, &levels);
+        let fill = Fill::new(scene)?;
+        let work = self.prepare(scene, &view, &balls, &levels, fill.as_ref());
         let mut encoder = device.create_command_encoder(&Default::default());
         self.encode(&mut encoder, &work);
         self.context.queue.submit([encoder.finish()]);
@@ -200,6 +209,7 @@ impl<'a> Renderer<'a> {
         view: &View,
         balls: &[Ball],
         levels: &[Option<usize>],
+        fill: Option<&Fill>,
     ) -> Work {
         let device = &self.context.device;
         let init = |contents: &[u8], usage| {
@@ -233,8 +243,14 @@ impl<'a> Renderer<'a> {
             .iter()
             .map(|shadow| list(&shadow.levels, false))
             .collect();
-        let surroundings = Surroundings::new(scene);
+        let ground = fill.filter(|_| scene.background.covers_ground);
+        let surroundings = Surroundings::new(scene, ground.map(Fill::mean));
         self.upload_environment(&surroundings);
+        if self.assets.has_backdrop {
+            let beyond = |direction, angle_rad| surroundings.beyond(direction, angle_rad);
+            let texels = backdrop(scene, view, fill, beyond);
+            self.upload(&self.targets.backdrop, 0, self.size, &texels);
+        }
         let occluders: Vec<Ball> = std::iter::once(NO_OCCLUDER)
             .chain(
                 scene
@@ -261,6 +277,7 @@ impl<'a> Renderer<'a> {
         let uniform_buffer = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
         let (layouts, targets) = (&self.layouts, &self.targets);
         let environment = targets.environment.create_view(&Default::default());
+        let backdrop = targets.backdrop.create_view(&Default::default());
         Work {
             scene: bind(
                 device,
@@ -292,6 +309,7 @@ impl<'a> Renderer<'a> {
                     storage(bytemuck::cast_slice(&tiles)).as_entire_binding(),
                     wgpu::BindingResource::Sampler(&self.depth_sampler),
                     storage(bytemuck::cast_slice(&occluding)).as_entire_binding(),
+                    wgpu::BindingResource::TextureView(&backdrop),
                 ],
             ),
             optical: bind(
@@ -317,26 +335,38 @@ impl<'a> Renderer<'a> {
     fn upload_environment(&self, surroundings: &Surroundings) {
         for (level, texels) in (0..).zip(surroundings.map()) {
             let side = SIDE >> level;
-            self.context.queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    texture: &self.targets.environment,
-                    mip_level: level,
-                    origin: wgpu::Origin3d::ZERO,
-                    aspect: wgpu::TextureAspect::All,
-                },
-                bytemuck::cast_slice(&texels),
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(side * 8),
-                    rows_per_image: None,
-                },
-                wgpu::Extent3d {
-                    width: side,
-                    height: side,
-                    depth_or_array_layers: 1,
-                },
-            );
+            let size = wgpu::Extent3d {
+                width: side,
+                height: side,
+                depth_or_array_layers: 1,
+            };
+            self.upload(&self.targets.environment, level, size, &texels);
         }
+    }
+
+    /// Fills a level of a texture with radiances in rows.
+    fn upload(
+        &self,
+        texture: &wgpu::Texture,
+        level: u32,
+        size: wgpu::Extent3d,
+        texels: &[[half::f16; 4]],
+    ) {
+        self.context.queue.write_texture(
+            wgpu::TexelCopyTextureInfo {
+                texture,
+                mip_level: level,
+                origin: wgpu::Origin3d::ZERO,
+                aspect: wgpu::TextureAspect::All,
+            },
+            bytemuck::cast_slice(texels),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(size.width * 8),
+                rows_per_image: None,
+            },
+            size,
+        );
     }
 
     fn encode(&self, encoder: &mut wgpu::CommandEncoder, work: &Work) {
@@ -489,7 +519,8 @@ mod tests {
 
     use super::*;
     use crate::scene::{
-        Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Pattern, Sensor, Shape,
+        Background, Camera, Environment, Ground, Light, LightSource, Material, Medium, Object,
+        Pattern, Sensor, Shape,
     };
 
     const SIDE_PX: u32 = 160;
@@ -522,6 +553,7 @@ mod tests {
                 level: 0.3,
                 kelvin: 6600.0,
             },
+            background: Background::default(),
             exposure_ev: 0.0,
             sensor: Sensor {
                 noise: 0.0,

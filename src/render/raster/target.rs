@@ -20,6 +20,8 @@ pub(super) struct Targets {
     pub samples: wgpu::TextureView,
     pub samples_depth: wgpu::TextureView,
     pub environment: wgpu::Texture,
+    /// What is seen where no object is; one texel where that is the environment's map.
+    pub backdrop: wgpu::Texture,
     /// The class of each pixel, as a depth.
     pub classes: wgpu::TextureView,
     pub radiance: wgpu::TextureView,
@@ -32,12 +34,13 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Targets for images of this size with `supersampling` samples a pixel along each axis,
-    /// with or without media.
+    /// with or without media and a backdrop.
     pub(super) fn new(
         device: &wgpu::Device,
         size: wgpu::Extent3d,
         supersampling: u32,
         has_media: bool,
+        has_backdrop: bool,
     ) -> Self {
         use wgpu::TextureUsages as Usage;
         let texture = |format, size, mip_level_count, usage| {
@@ -91,6 +94,12 @@ impl Targets {
                 RADIANCE,
                 extent(environment::SIDE, environment::SIDE, 1),
                 environment::LEVELS,
+                Usage::TEXTURE_BINDING | Usage::COPY_DST,
+            ),
+            backdrop: texture(
+                RADIANCE,
+                if has_backdrop { size } else { extent(1, 1, 1) },
+                1,
                 Usage::TEXTURE_BINDING | Usage::COPY_DST,
             ),
             classes: drawn(DEPTH, size, Usage::empty()).create_view(&whole),
