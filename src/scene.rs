@@ -15,6 +15,7 @@ mod placement;
 mod plan;
 mod radiance_map;
 mod sampler;
+mod schema;
 mod shape;
 mod sky;
 mod spec;
@@ -31,6 +32,7 @@ pub use noise::value_noise;
 pub use plan::ScenePlan;
 pub use radiance_map::RadianceMap;
 pub use sampler::sample;
+pub use schema::scene_schema;
 pub use sky::Sky;
 pub use spec::{
     BackgroundSpec, CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family,

@@ -157,7 +157,12 @@ fn undeveloped(linear: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::{Frame, GpuContext, Renderer};
     use super::*;
+    use crate::scene::{self, ScenePlan};
+    use crate::seed::SeedKey;
 
     #[test]
     fn the_shoulder_is_undone() {
@@ -168,5 +173,146 @@ mod tests {
             assert!((developed - value).abs() < 1e-5, "{value}: {developed}");
         }
         assert!(undeveloped(1.0).is_finite());
+    }
+
+    /// A white ball of 60 mm on a grey ground, seen from straight above, with further keys.
+    const SCENE: &str = "
+image: {width_px: 160, height_px: 120, format: png}
+camera: {distance_mm: 400, vertical_fov_deg: 30, tilt_deg: 0, roll_deg: 0, offset_mm: 0}
+exposure_ev: 0
+sensor: {noise: 0, blur_px: 0, vignetting: 0}
+ground: {paints: [{body: '#808080'}], texture_strength: 0, texture_scale_mm: 10, roughness: 1}
+placement: {count: 1, area_mm: [1, 1]}
+objects:
+  - name: ball
+    class: {fixed: ball}
+    shape: {sphere: {diameter_mm: 60}}
+    paints: [{body: '#ffffff'}]
+    material: {roughness: 1}
+";
+
+    /// The frame of a scene of this folder, and the scene.
+    fn rendered(folder: &Path, keys: &str, overrides: &[&str]) -> (Frame, SceneInstance) {
+        let path = folder.join("scene.yaml");
+        std::fs::write(&path, format!("{SCENE}{keys}")).unwrap();
+        let overrides: Vec<_> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+        let plan = ScenePlan::load(&path, &overrides).unwrap();
+        let instance = scene::sample(&plan, &SeedKey::new(b"backdrop", 0), 0);
+        let context = GpuContext::new().unwrap();
+        let image = &plan.spec().image;
+        let (width, height) = (image.width_px, image.height_px);
+        let mut renderer = Renderer::new(&context, plan.assets(), width, height, 2);
+        (renderer.render(&instance).unwrap(), instance)
+    }
+
+    fn at(frame: &Frame, x: u32, y: u32) -> [i32; 3] {
+        frame.rgb.get_pixel(x, y).0.map(i32::from)
+    }
+
+    /// A photograph that is redder to the right and greener downwards.
+    fn save_photo(folder: &Path) -> image::RgbImage {
+        std::fs::create_dir_all(folder.join("photos")).unwrap();
+        let photo = image::RgbImage::from_fn(320, 240, |x, y| {
+            image::Rgb([(x * 3 / 4) as u8, (y + 10) as u8, 90])
+        });
+        photo.save(folder.join("photos/one.png")).unwrap();
+        photo
+    }
+
+    const PHOTOS: &str = "
+lights: [{directional: {intensity: 0.8, kelvin: 6600, elevation_deg: 45, azimuth_deg: 180, angular_diameter_deg: 1}}]
+environment: {uniform: {level: 0.3, kelvin: 6600}}
+background: {picture: {photos: {folder: photos, mirror: false}}, covers_ground: true}
+";
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn a_photograph_is_seen_as_it_is_and_keeps_shadows() {
+        let folder = tempfile::tempdir().unwrap();
+        let photo = save_photo(folder.path());
+        let (frame, instance) = rendered(folder.path(), PHOTOS, &["placement.count=0"]);
+        for (x, y) in [(5, 5), (80, 60), (150, 20), (20, 110), (155, 115)] {
+            let expected = photo.get_pixel(2 * x, 2 * y).0.map(i32::from);
+            let seen = at(&frame, x, y);
+            let far = expected.iter().zip(seen).map(|(a, b)| (a - b).abs());
+            assert!(far.max() <= Some(3), "{x} {y}: {expected:?} {seen:?}");
+        }
+        let told = serde_json::to_value(&instance.background).unwrap();
+        assert_eq!(told["picture"]["photo"]["file"], "photos/one.png");
+
+        let (with_ball, _) = rendered(folder.path(), PHOTOS, &[]);
+        let boxes = with_ball.truth.visible_objects();
+        let bbox = boxes[0].bbox;
+        let row = (bbox.y + bbox.height / 2.0) as u32;
+        // The light comes from the left.
+        let (lit, dark) = (bbox.x as u32 - 12, (bbox.x + bbox.width) as u32 + 6);
+        let (free, shadowed) = (at(&frame, dark, row), at(&with_ball, dark, row));
+        assert!(3 * shadowed[0] < 2 * free[0], "{shadowed:?} {free:?}");
+        let left = (at(&frame, lit, row)[0] - at(&with_ball, lit, row)[0]).abs();
+        assert!(left < 12, "{left}");
+        assert!(at(&with_ball, 80, 60)[1] > 150, "the ball hides the picture");
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn the_sky_stands_above_the_ground() {
+        let keys = "
+lights: []
+environment: {sky: {level: 0.6, sun_elevation_deg: 40, sun_azimuth_deg: 60}}
+";
+        let folder = tempfile::tempdir().unwrap();
+        let tilt = ["camera.tilt_deg=75", "camera.vertical_fov_deg=60"];
+        let (frame, instance) = rendered(folder.path(), keys, &tilt);
+        assert_eq!(instance.lights.len(), 1, "the sun");
+        let (sky, ground) = (at(&frame, 80, 2), at(&frame, 20, 110));
+        assert!(sky[2] > sky[0] + 20, "{sky:?}");
+        assert!((ground[0] - ground[2]).abs() < 25, "{ground:?}");
+        assert_eq!(frame.truth.depth_m[80 + 160 * 2], 0.0);
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn a_map_lights_from_the_side_of_its_bright_texel() {
+        let folder = tempfile::tempdir().unwrap();
+        // The picture's left quarter faces along y.
+        let map = image::Rgb32FImage::from_fn(64, 32, |x, y| {
+            let is_bright = (14..18).contains(&x) && (10..14).contains(&y);
+            image::Rgb([if is_bright { 60.0 } else { 0.2 }; 3])
+        });
+        map.save(folder.path().join("lamp.hdr")).unwrap();
+        let keys = |sun: bool| {
+            format!("lights: []\nenvironment: {{map: {{file: lamp.hdr, level: 0.4, sun: {sun}}}}}\n")
+        };
+        for sun in [false, true] {
+            // How much brighter the ball is along x and y.
+            let slope = |turn: &str| {
+                let turn = format!("environment.map.rotation_deg={turn}");
+                let (frame, instance) = rendered(folder.path(), &keys(sun), &[&turn]);
+                assert_eq!(instance.lights.len(), usize::from(sun));
+                let [right, left] = [at(&frame, 92, 60)[1], at(&frame, 68, 60)[1]];
+                let [top, bottom] = [at(&frame, 80, 48)[1], at(&frame, 80, 72)[1]];
+                [right - left, top - bottom]
+            };
+            let [along_x, along_y] = slope("0");
+            assert!(along_y > 25 && along_x.abs() < 8, "{along_x} {along_y}");
+            let [along_x, along_y] = slope("-90");
+            assert!(along_x > 25 && along_y.abs() < 8, "{along_x} {along_y}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+    fn a_uniform_map_is_drawn_as_a_uniform_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let even = image::Rgb32FImage::from_pixel(32, 16, image::Rgb([5.0; 3]));
+        even.save(folder.path().join("even.exr")).unwrap();
+        let draw = |environment: &str| {
+            let keys = format!("lights: []\nenvironment: {environment}\n");
+            rendered(folder.path(), &keys, &["objects.0.material.gloss=1"]).0.rgb
+        };
+        let map = draw("{map: {file: even.exr, level: 0.5}}");
+        let uniform = draw("{uniform: {level: 0.5, kelvin: 6600}}");
+        let far = map.iter().zip(uniform.iter()).map(|(a, b)| a.abs_diff(*b));
+        assert!(far.max() <= Some(2));
     }
 }

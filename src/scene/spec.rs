@@ -2,6 +2,9 @@
 
 mod surroundings;
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Distribution;
@@ -11,7 +14,7 @@ pub use surroundings::{
 };
 
 /// A scene family. Lengths are millimetres, angles degrees.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SceneSpec {
     pub image: ImageSpec,
@@ -35,7 +38,7 @@ pub struct SceneSpec {
 }
 
 /// Size and encoding of the images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     pub width_px: u32,
@@ -53,7 +56,7 @@ fn two() -> u32 {
 }
 
 /// How images are encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageFormat {
     /// Quality 90, chroma halved in both directions.
@@ -73,7 +76,7 @@ impl ImageFormat {
 }
 
 /// A camera that looks down on the ground.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
     pub distance_mm: Distribution,
@@ -88,7 +91,7 @@ pub struct CameraSpec {
 /// A light. Intensities are radiances of a white diffuse surface that faces the light, of
 /// full scale at an exposure of 0 EV: at any distance from a directional light, at one metre
 /// from the others. Each casts shadows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LightSpec {
     /// Infinitely far, such as the sun.
@@ -136,7 +139,7 @@ pub enum LightSpec {
 }
 
 /// What lens and sensor add.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensorSpec {
     /// Standard deviation of noise, of full scale.
@@ -150,7 +153,7 @@ pub struct SensorSpec {
 }
 
 /// The ground that objects lie on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroundSpec {
     /// Side of the square that it covers around the origin.
@@ -167,7 +170,7 @@ fn six_metres() -> f64 {
 }
 
 /// A set of unlabelled things.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dressing {
     pub weight: f64,
@@ -176,7 +179,7 @@ pub struct Dressing {
 }
 
 /// One unlabelled thing at a fixed place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DressingPart {
     pub shape: Shape,
@@ -191,7 +194,7 @@ pub struct DressingPart {
 }
 
 /// How many objects lie where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlacementSpec {
     /// Number of objects, rounded to the nearest whole number.
@@ -211,7 +214,7 @@ pub struct PlacementSpec {
 }
 
 /// A family of objects.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Family {
     pub name: String,
@@ -250,7 +253,7 @@ impl Family {
 }
 
 /// One part of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FamilyPart {
     pub shape: Shape,
@@ -278,7 +281,7 @@ pub struct FamilyPart {
 }
 
 /// What something is made of. Colours come from its paint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaterialSpec {
     /// 0 is a mirror, 1 is matt.
@@ -327,7 +330,7 @@ impl MaterialSpec {
 }
 
 /// A body that light passes straight through.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MediumSpec {
     pub effect: MediumEffect,
@@ -342,7 +345,7 @@ pub struct MediumSpec {
 }
 
 /// What a medium does to light.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum MediumEffect {
     /// White light comes out in the paint's colour, and more of it is lost in a thicker body.
@@ -372,7 +375,7 @@ fn none() -> Distribution {
 }
 
 /// What class an object has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// `one` to `six`, by the face of a die that lies uppermost.
@@ -383,7 +386,7 @@ pub enum Class {
 }
 
 /// A shape; sizes are full extents.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Shape {
     /// A cube with pips; `rounding` and `pip_radius` are shares of half its size.
@@ -469,7 +472,7 @@ fn eight() -> usize {
 }
 
 /// Colours that go together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Paint {
     #[serde(default = "one")]
@@ -523,9 +526,23 @@ impl From<Colour> for String {
     }
 }
 
+impl JsonSchema for Colour {
+    fn schema_name() -> Cow<'static, str> {
+        "Colour".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An sRGB colour, written \"#rrggbb\", with quotes.",
+            "type": "string",
+            "pattern": "^#[0-9a-fA-F]{6}$",
+        })
+    }
+}
+
 /// Which objects get a box, those that show at least this much inside the image, and
 /// how it is drawn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelRule {
     pub min_visible_px: u32,

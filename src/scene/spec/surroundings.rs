@@ -1,13 +1,14 @@
 //! What is around a scene, as its YAML file gives it: the light from everywhere, and what is
 //! seen behind the objects.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Colour, none, unit};
 use crate::spec::Distribution;
 
 /// The light from everywhere else. Levels are radiances, 1 being full scale at 0 EV.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentSpec {
     /// The same from all sides, as in a light tent.
@@ -34,7 +35,7 @@ pub enum EnvironmentSpec {
 }
 
 /// Daylight.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkySpec {
     /// Radiance of a white matt surface that faces up, in the light of sky and sun together.
@@ -55,7 +56,7 @@ pub struct SkySpec {
 }
 
 /// Pictures of all directions: equirectangular radiance maps, `.hdr` or `.exr`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapSpec {
     /// The map, beside the scene file.
@@ -76,7 +77,7 @@ pub struct MapSpec {
 }
 
 /// What is seen behind the objects.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackgroundSpec {
     #[serde(default)]
@@ -94,7 +95,7 @@ impl BackgroundSpec {
 
 /// What the background shows. Colours are drawn from lists; an empty list stands for any
 /// colour.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PictureSpec {
     /// What the light comes from.
@@ -124,7 +125,7 @@ pub enum PictureSpec {
 }
 
 /// Photographs that fill the image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PhotosSpec {
     /// The photographs' folder, beside the scene file.
