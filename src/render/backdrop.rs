@@ -90,17 +90,24 @@ pub(super) fn backdrop(
     let (width, height) = (scene.width_px as usize, scene.height_px as usize);
     let half_side_m = scene.ground.half_side_m;
     let pixel_rad = 1.0 / view.focal_px;
-    let pixels = (0..width * height).map(|index| {
-        let at = |place: usize, count: usize| (place as f32 + 0.5) / count as f32 * 2.0 - 1.0;
-        let ray = view.ray(at(index % width, width), -at(index / width, height));
-        // Most pixels show the ground.
+    let ray = |x: f32, y: f32| {
+        let at = |place: f32, count: usize| place / count as f32 * 2.0 - 1.0;
+        view.ray(at(x, width), -at(y, height))
+    };
+    let is_ground = |ray: Vec3| {
         let down = view.position.z / -ray.z.min(-1e-9);
-        let on_ground = (view.position + ray * down).truncate().abs().max_element();
-        let is_ground = ray.z < 0.0 && view.position.z > 0.0 && on_ground < 0.99 * half_side_m;
-        if is_ground && !scene.background.covers_ground {
+        let place = (view.position + ray * down).truncate();
+        ray.z < 0.0 && view.position.z > 0.0 && place.abs().max_element() < half_side_m
+    };
+    let pixels = (0..width * height).map(|index| {
+        let (x, y) = ((index % width) as f32, (index / width) as f32);
+        // Most pixels show the ground, with all that lies around them.
+        let corners = [(-1.0, -1.0), (2.0, -1.0), (-1.0, 2.0), (2.0, 2.0)];
+        let hidden = corners.iter().all(|(right, down)| is_ground(ray(x + right, y + down)));
+        if hidden && !scene.background.covers_ground {
             return Vec3::ZERO;
         }
-        beyond(ray.normalize(), pixel_rad)
+        beyond(ray(x + 0.5, y + 0.5).normalize(), pixel_rad)
     });
     pixels.map(stored).collect()
 }

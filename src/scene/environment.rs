@@ -103,9 +103,9 @@ impl Environment {
         }
     }
 
-    /// Whether it has light from below the horizon of its own.
-    pub fn reaches_below(&self) -> bool {
-        !matches!(self, Environment::Gradient { .. } | Environment::Sky(_))
+    /// Whether it is a picture that goes on below the horizon; below others the ground does.
+    pub fn shows_below(&self) -> bool {
+        matches!(self, Environment::Map { .. })
     }
 
     /// All directions in small parts; none where [`Environment::radiance`] is averaged already.

@@ -201,6 +201,9 @@ impl Clear {
     /// Linear sRGB (IEC 61966-2-1); colours beyond it are cut.
     fn linear_rgb(&self, direction: Vec3, towards_sun: Vec3) -> Vec3 {
         let [luminance, x, y] = [0, 1, 2].map(|which| self.value(which, direction, towards_sun));
+        // The fit strays towards magenta near the horizon, which no daylight does: all lies on
+        // the green side of the CIE's daylights (CIE 015, section 4.1.2).
+        let y = y.max((2.870 - 3.000 * x) * x - 0.275);
         let xyz = Vec3::new(x, y, 1.0 - x - y) * (luminance / y.max(1e-3));
         let rgb_from_xyz = Mat3::from_cols_array(&[
             3.2406, -0.9689, 0.0557, -1.5372, 1.8758, -0.2040, -0.4986, 0.0415, 1.0570,
@@ -252,6 +255,8 @@ mod tests {
         let noon = Sky::new(2.5, 0.0, towards(60.0), true, 1.0);
         let away = noon.radiance(Vec3::new(0.0, -0.6, 0.8));
         assert!(away.z > 1.5 * away.x && away.y > away.x, "{away}");
+        let side = noon.radiance(Vec3::new(1.0, 0.0, 0.02).normalize());
+        assert!(side.y > 0.97 * side.x.min(side.z), "not magenta: {side}");
         let near = noon.radiance(towards(62.0));
         assert!(luminance(near) > 3.0 * luminance(away), "{near} {away}");
         let evening = Sky::new(2.5, 0.0, towards(5.0), true, 1.0);

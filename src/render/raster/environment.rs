@@ -23,6 +23,8 @@ pub(super) struct Surroundings {
     cells: Option<Vec<Cell>>,
     /// Radiance of the ground.
     ground: Vec3,
+    /// The same where no object is near.
+    open_ground: Vec3,
 }
 
 impl Surroundings {
@@ -32,11 +34,8 @@ impl Surroundings {
             environment: scene.environment.clone(),
             cells: scene.environment.cells(),
             ground: Vec3::ZERO,
+            open_ground: Vec3::ZERO,
         };
-        if let Some(seen) = ground_seen {
-            surroundings.ground = seen * GROUND_IN_LIGHT;
-            return surroundings;
-        }
         let sky = evaluated(&surroundings.irradiance(), Vec3::Z);
         let lights: Vec3 = scene
             .lights
@@ -46,32 +45,32 @@ impl Surroundings {
                 arriving * towards.z.max(0.0)
             })
             .sum();
-        surroundings.ground =
-            Vec3::from(scene.ground.linear_rgb) * (sky + lights) * GROUND_IN_LIGHT;
+        let lit = Vec3::from(scene.ground.linear_rgb) * (sky + lights);
+        surroundings.open_ground = ground_seen.unwrap_or(lit);
+        surroundings.ground = surroundings.open_ground * GROUND_IN_LIGHT;
         surroundings
     }
 
     /// Radiance from a unit direction over the lobe of a mirror of this roughness.
     fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
         let above = self.environment.radiance(direction, roughness);
-        self.above_ground(direction, above, roughness)
-    }
-
-    /// What is seen in a direction where `above` is seen without a ground.
-    fn above_ground(&self, direction: Vec3, above: Vec3, roughness: f32) -> Vec3 {
         let edge = 0.02 + 0.5 * roughness;
-        let t = ((direction.z + edge) / (2.0 * edge)).clamp(0.0, 1.0);
-        self.ground.lerp(above, t)
+        self.ground.lerp(above, share_above(direction, edge))
     }
 
-    /// What is seen past the ground's edge: the environment, also from below the horizon where
-    /// it has light from there. It may be averaged over this angle.
+    /// Radiance from a unit direction where this is seen without a ground.
+    fn above_ground(&self, direction: Vec3, above: Vec3) -> Vec3 {
+        self.ground.lerp(above, share_above(direction, 0.02))
+    }
+
+    /// What is seen past the ground's edge, which may be averaged over this angle.
     pub(super) fn beyond(&self, direction: Vec3, angle_rad: f32) -> Vec3 {
         let seen = self.environment.radiance_within(direction, angle_rad);
-        if self.environment.reaches_below() {
+        if self.environment.shows_below() {
             seen
         } else {
-            self.above_ground(direction, seen, 0.0)
+            // Haze hides less of the horizon than the map's texels can show.
+            self.open_ground.lerp(seen, share_above(direction, 0.004))
         }
     }
 
@@ -106,7 +105,7 @@ impl Surroundings {
     fn averaged(&self, cells: &[Cell]) -> Vec<Vec<Vec3>> {
         let mut finest = Splats::new(SIDE as usize);
         for cell in cells {
-            let seen = self.above_ground(cell.direction, cell.radiance, 0.0);
+            let seen = self.above_ground(cell.direction, cell.radiance);
             finest.add(cell.direction, seen, cell.solid_angle);
         }
         finest.join_seams();
@@ -133,7 +132,7 @@ impl Surroundings {
         let area = match &self.cells {
             Some(cells) => {
                 for cell in cells {
-                    let seen = self.above_ground(cell.direction, cell.radiance, 0.0);
+                    let seen = self.above_ground(cell.direction, cell.radiance);
                     add(cell.direction, seen * cell.solid_angle);
                 }
                 1.0
@@ -161,6 +160,11 @@ impl Surroundings {
         let band = [0, 1, 1, 1, 2, 2, 3, 2, 4];
         std::array::from_fn(|term| sums[term] * area * bands[band[term]])
     }
+}
+
+/// How much of what is seen in a direction lies above the horizon, whose edge is this soft.
+fn share_above(direction: Vec3, edge: f32) -> f32 {
+    ((direction.z + edge) / (2.0 * edge)).clamp(0.0, 1.0)
 }
 
 /// Roughness of the mirrors that a level is for.
@@ -204,6 +208,7 @@ mod tests {
             },
             cells: None,
             ground: Vec3::splat(ground),
+            open_ground: Vec3::splat(ground),
         }
     }
 
