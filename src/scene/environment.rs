@@ -109,14 +109,19 @@ impl Environment {
     }
 
     /// All directions in small parts; none where [`Environment::radiance`] is averaged already.
+    /// Those well below the horizon are dark where the ground is seen in their place.
     pub fn cells(&self) -> Option<Vec<Cell>> {
         match self {
             Environment::Uniform { .. } | Environment::Room { .. } => None,
             Environment::Gradient { .. } | Environment::Sky(_) => {
+                let seen = |direction: Vec3| match direction.z > -0.05 {
+                    true => self.radiance(direction, 0.0),
+                    false => Vec3::ZERO,
+                };
                 let cells = grid(0.0).map(|(direction, solid_angle)| Cell {
                     direction,
                     solid_angle,
-                    radiance: self.radiance(direction, 0.0),
+                    radiance: seen(direction),
                 });
                 Some(cells.collect())
             }

@@ -183,24 +183,28 @@ impl Clear {
         ]);
         let mut overhead = [luminance.max(0.01), x, y];
         for (value, terms) in overhead.iter_mut().zip(&shape) {
-            *value /= perez(terms, 1.0, towards_sun.z);
+            *value /= perez(terms, 1.0, Separation::new(Vec3::Z, towards_sun));
         }
         Clear { overhead, shape }
     }
 
-    /// Luminance, x or y.
-    fn value(&self, which: usize, direction: Vec3, towards_sun: Vec3) -> f32 {
-        let (up, near_sun) = (direction.z.max(1e-3), direction.dot(towards_sun));
-        self.overhead[which] * perez(&self.shape[which], up, near_sun)
+    /// Luminance, x and y.
+    fn values(&self, direction: Vec3, towards_sun: Vec3) -> [f32; 3] {
+        let from_sun = Separation::new(direction, towards_sun);
+        let up = direction.z.max(1e-3);
+        std::array::from_fn(|which| {
+            self.overhead[which] * perez(&self.shape[which], up, from_sun)
+        })
     }
 
     fn luminance(&self, direction: Vec3, towards_sun: Vec3) -> f32 {
-        self.value(0, direction, towards_sun)
+        let from_sun = Separation::new(direction, towards_sun);
+        self.overhead[0] * perez(&self.shape[0], direction.z.max(1e-3), from_sun)
     }
 
     /// Linear sRGB (IEC 61966-2-1); colours beyond it are cut.
     fn linear_rgb(&self, direction: Vec3, towards_sun: Vec3) -> Vec3 {
-        let [luminance, x, y] = [0, 1, 2].map(|which| self.value(which, direction, towards_sun));
+        let [luminance, x, y] = self.values(direction, towards_sun);
         // The fit strays towards magenta near the horizon, which no daylight does: all lies on
         // the green side of the CIE's daylights (CIE 015, section 4.1.2).
         let y = y.max((2.870 - 3.000 * x) * x - 0.275);
@@ -212,11 +216,27 @@ impl Clear {
     }
 }
 
-/// Perez et al. 1993: `up` and `near_sun` are the cosines of the angles to straight up and to
-/// the sun.
-fn perez([a, b, c, d, e]: &[f32; 5], up: f32, near_sun: f32) -> f32 {
-    let cosine = near_sun.clamp(-1.0, 1.0);
-    (1.0 + a * (b / up).exp()) * (1.0 + c * (d * cosine.acos()).exp() + e * cosine * cosine)
+/// The angle between a direction and the sun.
+#[derive(Clone, Copy)]
+struct Separation {
+    cosine: f32,
+    angle_rad: f32,
+}
+
+impl Separation {
+    fn new(direction: Vec3, towards_sun: Vec3) -> Self {
+        let cosine = direction.dot(towards_sun).clamp(-1.0, 1.0);
+        Separation {
+            cosine,
+            angle_rad: cosine.acos(),
+        }
+    }
+}
+
+/// Perez et al. 1993: `up` is the cosine of the angle to straight up.
+fn perez([a, b, c, d, e]: &[f32; 5], up: f32, from_sun: Separation) -> f32 {
+    let Separation { cosine, angle_rad } = from_sun;
+    (1.0 + a * (b / up).exp()) * (1.0 + c * (d * angle_rad).exp() + e * cosine * cosine)
 }
 
 #[cfg(test)]
@@ -282,7 +302,7 @@ mod tests {
     fn zenith_values_are_the_papers() {
         // Worked by hand from appendix A.2: turbidity 2, sun 45 degrees from straight up.
         let clear = Clear::new(2.0, towards(45.0));
-        let [luminance, x, y] = [0, 1, 2].map(|which| clear.value(which, Vec3::Z, towards(45.0)));
+        let [luminance, x, y] = clear.values(Vec3::Z, towards(45.0));
         let chi = (4.0_f32 / 9.0 - 2.0 / 120.0) * std::f32::consts::FRAC_PI_2;
         assert!((luminance - (3.1196 * chi.tan() + 1.9882)).abs() < 1e-3);
         assert!((x - 0.24095).abs() < 2e-4 && (y - 0.24372).abs() < 2e-4, "{x} {y}");

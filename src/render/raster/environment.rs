@@ -246,10 +246,11 @@ mod tests {
 
     /// The same light as small parts.
     fn in_cells(level: f32, ground: f32) -> Surroundings {
-        let cells = crate::scene::Environment::cells(&Environment::Gradient {
+        let cells = Environment::Gradient {
             zenith_linear_rgb: Vec3::splat(level),
             horizon_linear_rgb: Vec3::splat(level),
-        });
+        }
+        .cells();
         Surroundings {
             cells,
             ..even(level, ground)
