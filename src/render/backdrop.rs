@@ -281,10 +281,10 @@ environment: {sky: {level: 0.6, sun_elevation_deg: 40, sun_azimuth_deg: 60}}
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn a_map_lights_from_the_side_of_its_bright_texel() {
         let folder = tempfile::tempdir().unwrap();
-        // The picture's left quarter faces along y.
-        let map = image::Rgb32FImage::from_fn(64, 32, |x, y| {
-            let is_bright = (14..18).contains(&x) && (10..14).contains(&y);
-            image::Rgb([if is_bright { 60.0 } else { 0.2 }; 3])
+        // The middle of the picture's left half faces along y.
+        let map = image::Rgb32FImage::from_fn(128, 64, |x, y| {
+            let is_bright = (31..33).contains(&x) && (23..25).contains(&y);
+            image::Rgb([if is_bright { 900.0 } else { 0.2 }; 3])
         });
         map.save(folder.path().join("lamp.hdr")).unwrap();
         let keys = |sun: bool| {
