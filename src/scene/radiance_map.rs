@@ -288,9 +288,12 @@ fn take_spot(level: &mut Level) -> Option<Spot> {
     let middle = (0..2).fold(first, |middle, _| {
         let bright = (0..level.texels.len()).filter_map(|index| {
             let value = brightness(&level.texels[index]);
+            if 2.0 * value <= highest {
+                return None;
+            }
             let direction = level.direction(index / columns, index % columns);
-            let counts = 2.0 * value > highest && direction.dot(middle) >= spot_edge;
-            counts.then(|| direction * (value * level.row(index / columns).1))
+            let is_near = direction.dot(middle) >= spot_edge;
+            is_near.then(|| direction * (value * level.row(index / columns).1))
         });
         bright.sum::<Vec3>().normalize_or(middle)
     });
