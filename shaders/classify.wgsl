@@ -34,9 +34,9 @@ fn fragment(@builtin(position) position: vec4<f32>) -> Target {
     let stored = textureLoad(sample_depths, first + owner, 0);
     let pattern = parts[max(found.x, 1u) - 1u].pips.w;
     var kind = select(PLAIN, PATTERNED, pattern > 0.0);
-    // Without a texture the ground is like any plain object.
-    let has_texture = scene.ground_texture.x > 0.0;
-    kind = select(kind, select(PLAIN, GROUND, has_texture), found.x == 1u);
+    // Without a texture or a picture the ground is like any plain object.
+    let is_special = CATCHER || scene.ground_texture.x > 0.0;
+    kind = select(kind, select(PLAIN, GROUND, is_special), found.x == 1u);
     kind = select(kind, SKY, found.x == 0u);
     kind = select(kind, EDGE, is_edge);
     // The ground and what lies beyond it are no object.

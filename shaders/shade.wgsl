@@ -13,6 +13,8 @@
 // Middle and radius of the ball that stands for each.
 @group(1) @binding(8) var<storage, read> occluders: array<vec4<f32>>;
 @group(1) @binding(7) var depth_sampler: sampler;
+// What is seen where no object is.
+@group(1) @binding(9) var backdrop: texture_2d<f32>;
 
 const TILE_PX = 32;
 const SHADOW_SIDE_PX = 1024.0;
@@ -32,6 +34,9 @@ override SOFT: bool = true;
 
 // Whether any surface of the family is lacquered or gives off light.
 override FINISHED: bool = false;
+
+// Whether what is seen past the ground is a picture of its own.
+override BACKDROP: bool = false;
 
 @vertex
 fn vertex(@builtin(vertex_index) index: u32) -> @builtin(position) vec4<f32> {
@@ -169,9 +174,17 @@ struct Surface {
     emission: vec3<f32>,
 }
 
-// What a surface reflects of one light. A number that the compiler knows lets it read the
-// light's values once for all pixels.
-fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, view: vec3<f32>, world: vec3<f32>) -> vec3<f32> {
+// What arrives from one light if nothing stands between.
+struct Arriving {
+    // Radiance of a white surface that faces it.
+    colour: vec3<f32>,
+    towards: vec3<f32>,
+    // The tangent of half its angular diameter.
+    wide: f32,
+}
+
+// A number that the compiler knows lets it read the light's values once for all pixels.
+fn arriving_from(number: u32, world: vec3<f32>) -> Arriving {
     let light = &scene.lights[number];
     let place = (*light).place;
     let axis = (*light).axis;
@@ -184,7 +197,16 @@ fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, 
     let spot = smoothstep(cone.x, cone.y, along);
     let shape = select(select(1.0, spot, axis.w == 1.0), max(along, 0.0), axis.w == 2.0);
     let wide = (*light).colour.w * select(1.0, inverseSqrt(squared), is_near);
-    let arriving = (*light).colour.rgb * shape * select(1.0, 1.0 / squared, is_near);
+    let colour = (*light).colour.rgb * shape * select(1.0, 1.0 / squared, is_near);
+    return Arriving(colour, towards, wide);
+}
+
+// What a surface reflects of one light.
+fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, view: vec3<f32>, world: vec3<f32>) -> vec3<f32> {
+    let light = arriving_from(number, world);
+    let towards = light.towards;
+    let wide = light.wide;
+    let arriving = light.colour;
     let cosine = max(dot(surface.normal, towards), 0.0);
     let open = lit(number, world, surface.normal);
     // Intensities are radiances of a white surface, irradiance over pi.
@@ -196,6 +218,20 @@ fn from_light(number: u32, surface: Surface, f0: vec3<f32>, diffuse: vec3<f32>, 
         return open * arriving * (kept * (diffuse * cosine + shine) + surface.coat * lacquer);
     }
     return open * arriving * (diffuse * cosine + shine);
+}
+
+// The share of the light on a white surface that other objects leave.
+fn unshadowed(world: vec3<f32>, normal: vec3<f32>, pixel: vec2<i32>) -> vec3<f32> {
+    let all_around = ambient(normal);
+    var left = openness(world, normal, 0u, pixel) * all_around;
+    var all = all_around;
+    for (var number = 0u; number < LIGHTS; number++) {
+        let light = arriving_from(number, world);
+        let reflected = light.colour * max(dot(normal, light.towards), 0.0);
+        left += lit(number, world, normal) * reflected;
+        all += reflected;
+    }
+    return left / max(all, vec3(1e-9));
 }
 
 fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -> vec3<f32> {
@@ -282,6 +318,9 @@ fn ray(at: vec2<f32>) -> vec3<f32> {
 
 fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> vec3<f32> {
     let direction = ray(place);
+    if BACKDROP && (CLASS == SKY || (CLASS == EDGE && found.x == 0u)) {
+        return textureLoad(backdrop, pixel, 0).rgb;
+    }
     if CLASS == SKY || (CLASS == EDGE && found.x == 0u) {
         return environment(normalize(direction), 0.0);
     }
@@ -290,7 +329,11 @@ fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> v
     if CLASS == GROUND {
         number = 0u;
     }
-    let surface = surface_of(number, world, from_square(unpack2x16snorm(found.y)));
+    let normal = from_square(unpack2x16snorm(found.y));
+    if CATCHER && (CLASS == GROUND || (CLASS == EDGE && number == 0u)) {
+        return textureLoad(backdrop, pixel, 0).rgb * unshadowed(world, normal, pixel);
+    }
+    let surface = surface_of(number, world, normal);
     return radiance_of(surface, world, number, pixel);
 }
 

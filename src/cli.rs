@@ -14,6 +14,7 @@ mod predict;
 mod preview;
 mod progress;
 mod report;
+mod schema;
 mod score;
 mod train;
 
@@ -50,6 +51,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Render a labelled data set from a scene.
     Generate(generate::GenerateArgs),
+    /// Print the JSON Schema of scene files, for editors.
+    Schema(schema::SchemaArgs),
     /// Draw a contact sheet of a scene or data set with boxes, masks and depth.
     Preview(preview::PreviewArgs),
     /// Degrade or transform a data set.
@@ -140,6 +143,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Doctor(args) => doctor::run(args),
         Command::Generate(args) => generate::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Augment(args) => augment::run(args),
         Command::Convert(args) => convert::run(args),

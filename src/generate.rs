@@ -17,7 +17,7 @@ use crate::dataset::{
 };
 use crate::observer::Observer;
 use crate::render::{Frame, GpuContext, RenderError, Renderer};
-use crate::scene::{self, SceneInstance, ScenePlan};
+use crate::scene::{self, Background, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
 pub use label::annotations;
@@ -211,7 +211,7 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
             })
         })
         .collect();
-    Map::from_iter([
+    let mut factors = Map::from_iter([
         ("exposure_ev".to_owned(), json!(instance.exposure_ev)),
         ("lights".to_owned(), json!(instance.lights)),
         ("environment".to_owned(), json!(instance.environment)),
@@ -227,7 +227,11 @@ fn factors(instance: &SceneInstance, unlabelled: usize) -> Map<String, Value> {
             json!(instance.not_placed),
         ),
         ("objects_without_box".to_owned(), json!(unlabelled)),
-    ])
+    ]);
+    if instance.background != Background::default() {
+        factors.insert("background".to_owned(), json!(instance.background));
+    }
+    factors
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! [`Renderer`] rasterises with wgpu; `raster` is the only module that names it. One
 //! [`GpuContext`] is lent to any number of renderers, each for one thread.
 
+mod backdrop;
 mod exposure;
 mod frame;
 mod raster;

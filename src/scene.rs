@@ -4,35 +4,48 @@
 //! whole, and [`sample`] draws the [`SceneInstance`] of one image from it.
 
 mod asset;
+mod background;
 mod body;
 mod diameter;
+mod environment;
 mod instance;
 mod keypoint;
 mod lens;
+mod library;
 mod light;
 mod noise;
 mod placement;
 mod plan;
 mod pose;
 mod projection;
+mod radiance_map;
 mod sampler;
+mod schema;
 mod shape;
+mod sky;
 mod spec;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
 pub use diameter::diameter_m;
+pub use background::{Background, Picture};
+pub use environment::{Cell, Environment};
 pub use instance::{
-    Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
+    Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
     SceneInstance, Sensor, kelvin_rgb,
 };
 pub use lens::Distortion;
+pub use library::{Photo, PhotoError};
 pub use noise::value_noise;
 pub use plan::ScenePlan;
 pub use projection::{Aperture, CameraRecord, Field, LensError, Motion, Projection};
+pub use radiance_map::RadianceMap;
 pub use sampler::sample;
+pub use schema::scene_schema;
+pub use sky::Sky;
 pub use spec::{
-    CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart, EnvironmentSpec, Family,
-    FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec, LabelRule, LightSpec,
-    MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec, Paint, PlacementSpec, Placements,
-    PoseSpec, SceneSpec, SensorSpec, Shape, Zone,
+    BackgroundSpec, CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart,
+    EnvironmentSpec, Family, FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec,
+    LabelRule, LightSpec, MapSpec, MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec,
+    Paint, PhotosSpec, PictureSpec, PlacementSpec, Placements, PoseSpec, SceneSpec, SensorSpec,
+    Shape, SkySpec, Zone,
 };

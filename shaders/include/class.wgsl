@@ -9,6 +9,9 @@ const EDGE = 4u;
 // Whether a pixel has two samples along each axis, not one.
 override SMOOTH: bool = true;
 
+// Whether the ground shows the background's picture under the objects' shadows.
+override CATCHER: bool = false;
+
 // Exact in floating point.
 fn class_depth(kind: u32) -> f32 {
     return f32(kind + 1u) * 0.125;

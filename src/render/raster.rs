@@ -7,6 +7,7 @@ mod fault;
 mod meshes;
 mod normals;
 mod occluders;
+mod octahedral;
 mod pipeline;
 mod renderer;
 mod shader;

@@ -165,6 +165,21 @@ impl View {
         Vec2::new(width + x * self.focal_px, height - y * self.focal_px)
     }
 
+    /// The tangents to the right and up of a place in the image, in pixels.
+    pub(super) fn tangents_at(&self, at_px: Vec2) -> Vec2 {
+        let from_middle = at_px - Vec2::from(self.size_px.map(|side| side as f32 / 2.0));
+        let upwards = Vec2::new(from_middle.x, -from_middle.y) / self.focal_px;
+        upwards + Vec2::from(self.middle)
+    }
+
+    /// The direction through a place in the image, in pixels; its length along the line of
+    /// sight is 1.
+    pub(super) fn ray(&self, at_px: Vec2) -> Vec3 {
+        let [right, up, forward] = self.axes;
+        let tangents = self.tangents_at(at_px);
+        forward + right * tangents.x + up * tangents.y
+    }
+
     /// Distance of a point along the line of sight.
     pub(super) fn depth(&self, at: Vec3) -> f32 {
         (at - self.position).dot(self.axes[2])

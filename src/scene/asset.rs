@@ -70,6 +70,10 @@ pub struct Assets {
     pub has_media: bool,
     /// Whether any surface is lacquered or gives off light.
     pub has_finish: bool,
+    /// Whether what is seen past the ground is a picture of its own.
+    pub has_backdrop: bool,
+    /// Whether the ground shows that picture too.
+    pub covers_ground: bool,
     /// Each with the numbers of its variants' meshes.
     shapes: Vec<(Shape, Range<usize>)>,
 }
@@ -83,9 +87,11 @@ impl Assets {
             dressing.chain(spec.objects.iter().flat_map(Family::materials))
         };
         let mut assets = Assets {
-            lights: spec.lights.len(),
+            lights: spec.max_lights(),
             has_media: materials().any(|material| material.medium.is_some()),
             has_finish: materials().any(MaterialSpec::has_finish),
+            has_backdrop: spec.has_backdrop(),
+            covers_ground: spec.background.covers_ground,
             ..Assets::default()
         };
         let dressing = spec.dressing.iter().flat_map(|set| &set.parts);

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use super::lens::Distortion;
 use super::projection::{Aperture, Motion};
+use super::background::Background;
+use super::environment::Environment;
 
 /// Everything that one image shows. World space is in metres, right-handed, z up; the
 /// ground is z = 0. Radiances are relative: 1 is full scale at an exposure of 0 EV.
@@ -15,6 +17,7 @@ pub struct SceneInstance {
     pub camera: Camera,
     pub lights: Vec<Light>,
     pub environment: Environment,
+    pub background: Background,
     pub exposure_ev: f32,
     pub sensor: Sensor,
     pub ground: Ground,
@@ -168,38 +171,32 @@ pub(super) fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
 /// Linear RGB of a black body's hue at luminance 1, relative to 6,600 K, by Wien's
 /// approximation of Planck's law.
 pub fn kelvin_rgb(kelvin: f32) -> Vec3 {
-    // Taken at the sRGB primaries' dominant wavelengths.
     let relative = |wavelength_um: f32| {
-        let exponent = 14_388.0 / wavelength_um;
+        let exponent = SECOND_RADIATION_CONSTANT / wavelength_um;
         (exponent / 6600.0 - exponent / kelvin).exp()
     };
-    let rgb = Vec3::from([0.611, 0.549, 0.465].map(relative));
-    rgb / rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
+    let rgb = Vec3::from(PRIMARIES_UM.map(relative));
+    rgb / luminance(rgb)
 }
 
-/// The light from everywhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Environment {
-    /// The same from all sides.
-    Uniform { level: f32, kelvin: f32 },
-    /// Darker towards the floor.
-    Room { level: f32, kelvin: f32 },
+/// The temperature in 1,000..=40,000 K at which [`kelvin_rgb`] has the same ratio of red to
+/// blue.
+pub(super) fn rgb_kelvin(rgb: Vec3) -> f32 {
+    let [red, _, blue] = PRIMARIES_UM.map(|um| SECOND_RADIATION_CONSTANT / um);
+    let ratio = (rgb.x.max(1e-9) / rgb.z.max(1e-9)).ln();
+    let inverse = 1.0 / 6600.0 + ratio / (blue - red);
+    1.0 / inverse.clamp(1.0 / 40_000.0, 1.0 / 1000.0)
 }
 
-impl Environment {
-    /// Radiance from a unit direction, averaged over the lobe of a mirror of this roughness
-    /// (0..=1).
-    pub fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
-        match *self {
-            Environment::Uniform { level, kelvin } => kelvin_rgb(kelvin) * level,
-            Environment::Room { level, kelvin } => {
-                let spread = 0.6 * roughness;
-                let share = smoothstep(-0.2 - spread, 0.9 + spread, direction.z);
-                kelvin_rgb(kelvin) * level * (0.35 + 0.65 * share)
-            }
-        }
-    }
+/// Dominant wavelengths of the sRGB primaries.
+pub(super) const PRIMARIES_UM: [f32; 3] = [0.611, 0.549, 0.465];
+
+/// Of Planck's law, in micrometres times kelvin.
+const SECOND_RADIATION_CONSTANT: f32 = 14_388.0;
+
+/// Luminance of linear sRGB (IEC 61966-2-1).
+pub(super) fn luminance(linear_rgb: Vec3) -> f32 {
+    linear_rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
 }
 
 /// What lens and sensor add.
@@ -351,6 +348,10 @@ mod tests {
         let (warm, cold) = (kelvin_rgb(3000.0), kelvin_rgb(10_000.0));
         assert!(warm.x > warm.y && warm.y > warm.z);
         assert!(cold.x < cold.y && cold.y < cold.z);
+        for kelvin in [1800.0, 5778.0, 6600.0, 12_000.0] {
+            assert!((rgb_kelvin(kelvin_rgb(kelvin)) / kelvin - 1.0).abs() < 1e-3);
+        }
+        assert!((rgb_kelvin(Vec3::X) - 1000.0).abs() < 0.1);
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! Draws the lights of one image.
 
-use glam::Vec3;
+use std::sync::Arc;
 
-use super::instance::{Environment, Light, LightSource};
+use glam::Vec3;
+use rand::RngExt;
+
+use super::environment::Environment;
+use super::instance::{Light, LightSource};
+use super::library::Library;
+use super::sky::Sky;
 use super::spec::{EnvironmentSpec, LightSpec};
 use crate::seed::SeedKey;
 use crate::spec::Distribution;
@@ -43,14 +49,9 @@ fn sample_light(spec: &LightSpec, key: &SeedKey, number: u64) -> Light {
             angular_diameter_deg,
             ..
         } => {
-            let elevation = draw(elevation_deg).clamp(5.0, 90.0).to_radians();
-            let azimuth = draw(azimuth_deg).to_radians();
+            let elevation_deg = draw(elevation_deg).clamp(5.0, 90.0);
             LightSource::Directional {
-                towards: Vec3::new(
-                    elevation.cos() * azimuth.cos(),
-                    elevation.cos() * azimuth.sin(),
-                    elevation.sin(),
-                ),
+                towards: direction(elevation_deg, draw(azimuth_deg)),
                 angular_diameter_deg: draw(angular_diameter_deg).clamp(0.0, 90.0),
             }
         }
@@ -115,7 +116,12 @@ fn draw_kelvin(draw: &mut impl FnMut(&Distribution) -> f32, kelvin: &Distributio
     draw(kelvin).clamp(1000.0, 40_000.0)
 }
 
-pub(super) fn sample_environment(spec: &EnvironmentSpec, key: &SeedKey) -> Environment {
+/// Draws the environment; its maps come from the library.
+pub(super) fn sample_environment(
+    spec: &EnvironmentSpec,
+    library: &Library,
+    key: &SeedKey,
+) -> Environment {
     let mut generator = key.generator("environment", 0);
     let mut draw = |distribution: &Distribution| distribution.sample(&mut generator) as f32;
     match spec {
@@ -127,5 +133,41 @@ pub(super) fn sample_environment(spec: &EnvironmentSpec, key: &SeedKey) -> Envir
             level: draw(level).max(0.0),
             kelvin: draw_kelvin(&mut draw, kelvin),
         },
+        EnvironmentSpec::Gradient {
+            zenith,
+            horizon,
+            level,
+        } => Environment::gradient(
+            Vec3::from(zenith.linear_rgb()),
+            Vec3::from(horizon.linear_rgb()),
+            draw(level).max(0.0),
+        ),
+        EnvironmentSpec::Sky(sky) => {
+            let level = draw(&sky.level).max(0.0);
+            let elevation_deg = draw(&sky.sun_elevation_deg).clamp(5.0, 90.0);
+            let towards_sun = direction(elevation_deg, draw(&sky.sun_azimuth_deg));
+            let turbidity = draw(&sky.turbidity).clamp(2.0, 10.0);
+            let overcast = draw(&sky.overcast).clamp(0.0, 1.0);
+            Environment::Sky(Sky::new(turbidity, overcast, towards_sun, sky.sun, level))
+        }
+        EnvironmentSpec::Map(map) => {
+            let (level, rotation_deg) = (draw(&map.level).max(0.0), draw(&map.rotation_deg));
+            let number = generator.random_range(0..library.maps().len());
+            Environment::Map {
+                map: Arc::clone(&library.maps()[number]),
+                rotation_deg,
+                level,
+            }
+        }
     }
+}
+
+/// Unit vector to a place in the sky; the azimuth runs from the x axis towards the y axis.
+fn direction(elevation_deg: f32, azimuth_deg: f32) -> Vec3 {
+    let (elevation, azimuth) = (elevation_deg.to_radians(), azimuth_deg.to_radians());
+    Vec3::new(
+        elevation.cos() * azimuth.cos(),
+        elevation.cos() * azimuth.sin(),
+        elevation.sin(),
+    )
 }

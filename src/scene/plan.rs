@@ -1,6 +1,7 @@
 //! A scene spec that was checked as a whole.
 
 mod camera;
+mod surroundings;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use serde::Serialize;
 
 use super::asset::Assets;
 use super::keypoint;
+use super::library::Library;
 use super::placement;
 use super::shape::signed_area;
 use super::spec::{
-    Class, EnvironmentSpec, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
+    Class, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
     SceneSpec, Shape,
 };
 use crate::annotation::Category;
@@ -38,6 +40,8 @@ const MAX_VARIANTS: usize = 64;
 pub struct ScenePlan {
     spec: SceneSpec,
     categories: Vec<Category>,
+    #[serde(rename = "files", skip_serializing_if = "Library::is_empty")]
+    library: Library,
     /// Follows from the spec.
     #[serde(skip)]
     assets: Arc<Assets>,
@@ -59,6 +63,11 @@ impl ScenePlan {
     /// The meshes that its scenes are drawn with.
     pub fn assets(&self) -> &Assets {
         &self.assets
+    }
+
+    /// The pictures that it names.
+    pub(super) fn library(&self) -> &Library {
+        &self.library
     }
 
     /// The plan with boxes drawn exactly, for what does not depend on how they are drawn.
@@ -95,7 +104,7 @@ impl ScenePlan {
 }
 
 impl SceneSpec {
-    /// Checks the spec as a whole; `path` only names it in errors.
+    /// Checks the spec as a whole. Files that it names lie beside the scene file at `path`.
     ///
     /// # Errors
     /// All problems at once.
@@ -131,6 +140,7 @@ impl SceneSpec {
                 category
             })
             .collect();
+        let library = Library::read(&self, path, &mut problems);
         // What is no sound shape has no mesh.
         problems.into_result(path, ())?;
         let assets = Arc::new(Assets::new(&self));
@@ -140,6 +150,7 @@ impl SceneSpec {
         Ok(ScenePlan {
             spec: self,
             categories,
+            library,
             assets,
         })
     }
@@ -184,8 +195,7 @@ impl SceneSpec {
     }
 
     fn check_lights(&self, problems: &mut Problems) {
-        let ok = self.lights.len() <= MAX_LIGHTS;
-        problems.require(ok, "lights", format!("at most {MAX_LIGHTS} lights"));
+        self.check_surroundings(problems);
         for (index, light) in self.lights.iter().enumerate() {
             let mut check = |name: &str, distribution: &Distribution, low: f64, high: f64| {
                 let key = format!("lights[{index}].{name}");
@@ -256,10 +266,6 @@ impl SceneSpec {
                 }
             }
         }
-        let (EnvironmentSpec::Uniform { level, kelvin } | EnvironmentSpec::Room { level, kelvin }) =
-            &self.environment;
-        check_range(problems, "environment.level", level, 0.0, 1e3);
-        check_range(problems, "environment.kelvin", kelvin, 1000.0, 40_000.0);
     }
 
     fn check_things(&self, problems: &mut Problems) {

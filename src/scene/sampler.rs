@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 
+use super::background::sample_background;
 use super::instance::{Ground, Object, SceneInstance, Sensor};
 use super::light;
 use super::placement;
@@ -36,12 +37,17 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         draw(&spec.ground.roughness).clamp(0.0, 1.0),
     );
     let ground = pick(&spec.ground.paints, |paint| paint.weight, &mut view);
+    let environment = light::sample_environment(&spec.environment, plan.library(), &key);
+    let mut lights = light::sample_lights(&spec.lights, &key);
+    lights.extend(environment.sun());
+    let aspect = spec.image.width_px as f32 / spec.image.height_px as f32;
     SceneInstance {
         width_px: spec.image.width_px,
         height_px: spec.image.height_px,
         camera,
-        lights: light::sample_lights(&spec.lights, &key),
-        environment: light::sample_environment(&spec.environment, &key),
+        lights,
+        environment,
+        background: sample_background(&spec.background, plan.library(), aspect, &key),
         exposure_ev,
         sensor: Sensor {
             noise,

@@ -1,7 +1,11 @@
 //! A scene family as its YAML file gives it.
 
 mod camera;
+mod surroundings;
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use camera::{CameraSpec, DistortionSpec, MotionSpec, PoseSpec};
@@ -9,14 +13,21 @@ pub use camera::{CameraSpec, DistortionSpec, MotionSpec, PoseSpec};
 pub use super::placement::{Method, PlacementSpec, Placements, Zone};
 use crate::spec::Distribution;
 
+pub use surroundings::{
+    BackgroundSpec, EnvironmentSpec, MapSpec, PhotosSpec, PictureSpec, SkySpec,
+};
+
 /// A scene family. Lengths are millimetres, angles degrees.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SceneSpec {
     pub image: ImageSpec,
     pub camera: CameraSpec,
     pub lights: Vec<LightSpec>,
     pub environment: EnvironmentSpec,
+    /// What is seen where the camera looks past the ground.
+    #[serde(default, skip_serializing_if = "BackgroundSpec::is_default")]
+    pub background: BackgroundSpec,
     /// Exposure relative to the scene's own brightness, in stops.
     pub exposure_ev: Distribution,
     pub sensor: SensorSpec,
@@ -31,7 +42,7 @@ pub struct SceneSpec {
 }
 
 /// Size and encoding of the images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     pub width_px: u32,
@@ -49,7 +60,7 @@ fn two() -> u32 {
 }
 
 /// How images are encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageFormat {
     /// Quality 90, chroma halved in both directions.
@@ -71,7 +82,7 @@ impl ImageFormat {
 /// A light. Intensities are radiances of a white diffuse surface that faces the light, of
 /// full scale at an exposure of 0 EV: at any distance from a directional light, at one metre
 /// from the others. Each casts shadows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LightSpec {
     /// Infinitely far, such as the sun.
@@ -118,24 +129,8 @@ pub enum LightSpec {
     },
 }
 
-/// The light from everywhere else. Levels are radiances, 1 being full scale at 0 EV.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum EnvironmentSpec {
-    /// The same from all sides, as in a light tent.
-    Uniform {
-        level: Distribution,
-        kelvin: Distribution,
-    },
-    /// A room that grows darker towards the floor; `level` is its ceiling's.
-    Room {
-        level: Distribution,
-        kelvin: Distribution,
-    },
-}
-
 /// What lens and sensor add.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensorSpec {
     /// Standard deviation of noise, of full scale.
@@ -149,7 +144,7 @@ pub struct SensorSpec {
 }
 
 /// The ground that objects lie on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroundSpec {
     /// Side of the square that it covers around the origin.
@@ -166,7 +161,7 @@ fn six_metres() -> f64 {
 }
 
 /// A set of unlabelled things.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dressing {
     pub weight: f64,
@@ -175,7 +170,7 @@ pub struct Dressing {
 }
 
 /// One unlabelled thing at a fixed place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DressingPart {
     /// What `placement.on` calls it; several may share a name.
@@ -193,7 +188,7 @@ pub struct DressingPart {
 }
 
 /// A family of objects.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Family {
     pub name: String,
@@ -224,7 +219,7 @@ pub struct Family {
 }
 
 /// A named point of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeypointSpec {
     pub name: String,
@@ -248,7 +243,7 @@ impl Family {
 }
 
 /// One part of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FamilyPart {
     pub shape: Shape,
@@ -276,7 +271,7 @@ pub struct FamilyPart {
 }
 
 /// What something is made of. Colours come from its paint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaterialSpec {
     /// 0 is a mirror, 1 is matt.
@@ -325,7 +320,7 @@ impl MaterialSpec {
 }
 
 /// A body that light passes straight through.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MediumSpec {
     pub effect: MediumEffect,
@@ -340,7 +335,7 @@ pub struct MediumSpec {
 }
 
 /// What a medium does to light.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum MediumEffect {
     /// White light comes out in the paint's colour, and more of it is lost in a thicker body.
@@ -370,7 +365,7 @@ fn none() -> Distribution {
 }
 
 /// What class an object has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// `one` to `six`, by the face of a die that lies uppermost.
@@ -381,7 +376,7 @@ pub enum Class {
 }
 
 /// A shape; sizes are full extents.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Shape {
     /// A cube with pips; `rounding` and `pip_radius` are shares of half its size.
@@ -467,7 +462,7 @@ fn eight() -> usize {
 }
 
 /// Colours that go together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Paint {
     #[serde(default = "one")]
@@ -521,9 +516,23 @@ impl From<Colour> for String {
     }
 }
 
+impl JsonSchema for Colour {
+    fn schema_name() -> Cow<'static, str> {
+        "Colour".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An sRGB colour, written \"#rrggbb\", with quotes.",
+            "type": "string",
+            "pattern": "^#[0-9a-fA-F]{6}$",
+        })
+    }
+}
+
 /// Which objects get a box, those that show at least this much inside the image, and
 /// how it is drawn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelRule {
     pub min_visible_px: u32,

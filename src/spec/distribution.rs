@@ -1,9 +1,11 @@
 //! Intervals and distributions of one real number, as they are written in YAML.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rand::RngExt;
 use rand_distr::Distribution as _;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +60,22 @@ impl<'de> Deserialize<'de> for Interval {
     }
 }
 
+impl JsonSchema for Interval {
+    fn schema_name() -> Cow<'static, str> {
+        "Interval".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The lower and the upper bound.",
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": 2,
+            "maxItems": 2,
+        })
+    }
+}
+
 /// A distribution of one real number, as data.
 ///
 /// In YAML it is a plain number (always that value) or a one-key map:
@@ -100,29 +118,37 @@ pub enum Distribution {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "DrawnNumber")]
 enum TaggedDistribution {
+    /// Every number between the bounds is as likely.
     Uniform(Interval),
+    /// A bell curve with this mean and standard deviation.
     Normal {
         mean: f64,
         sd: f64,
     },
+    /// A bell curve without what lies beyond the bounds.
     TruncatedNormal {
         mean: f64,
         sd: f64,
         low: f64,
         high: f64,
     },
+    /// The logarithm is uniform between those of the bounds, which are positive.
     LogUniform(Interval),
+    /// One of these, as often as its weight says.
     Choice {
         values: Vec<f64>,
         #[serde(default)]
         weights: Vec<f64>,
     },
+    /// A count of independent events.
     Poisson {
         mean: f64,
     },
+    /// A beta distribution between the bounds, which are 0 and 1 unless they are said.
     Beta {
         alpha: f64,
         beta: f64,
@@ -340,6 +366,20 @@ impl<'de> Deserialize<'de> for Distribution {
         }
 
         deserializer.deserialize_any(NumberOrMap)
+    }
+}
+
+impl JsonSchema for Distribution {
+    fn schema_name() -> Cow<'static, str> {
+        "Distribution".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let drawn = generator.subschema_for::<TaggedDistribution>();
+        json_schema!({
+            "description": "A number, or a distribution that it is drawn from.",
+            "anyOf": [{"type": "number"}, drawn],
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::fault::Faults;
+use crate::scene::PhotoError;
 
 /// Why nothing can be drawn.
 #[derive(Debug, Error)]
@@ -23,6 +24,8 @@ pub enum RenderError {
         "the adapter has no memory left: {message}; run again with fewer --jobs or smaller images, which goes on where this stopped"
     )]
     OutOfMemory { message: String },
+    #[error(transparent)]
+    Photo(#[from] PhotoError),
 }
 
 /// What an adapter says of itself.

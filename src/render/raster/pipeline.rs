@@ -98,6 +98,7 @@ impl Layouts {
                     storage,
                     wgpu::BindingType::Sampler(Sampler::NonFiltering),
                     storage,
+                    texture(Sample::Float { filterable: false }, Dimension::D2),
                 ],
             ),
             optical: layout(
@@ -318,6 +319,7 @@ impl Pipelines {
         use wgpu::BlendFactor::{Dst, One, Zero};
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
         let smooth = smooth(supersampling);
+        let catcher = ("CATCHER", f64::from(u8::from(assets.covers_ground)));
         let geometry = Pass {
             source: shader::GEOMETRY,
             extra: None,
@@ -341,7 +343,7 @@ impl Pipelines {
             depth: Some(Always),
             faces: None,
             blend: None,
-            constants: &[smooth],
+            constants: &[smooth, catcher],
         };
         let post = Pass {
             source: shader::POST,
@@ -370,6 +372,8 @@ impl Pipelines {
                 blend: None,
                 constants: &[
                     smooth,
+                    catcher,
+                    ("BACKDROP", f64::from(u8::from(assets.has_backdrop))),
                     ("CLASS", f64::from(class)),
                     ("LIGHTS", assets.lights as f64),
                     ("FINISHED", f64::from(u8::from(assets.has_finish))),

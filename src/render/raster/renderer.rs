@@ -4,6 +4,7 @@ mod exposure;
 
 use wgpu::util::DeviceExt;
 
+use super::super::backdrop::{Fill, backdrop};
 use super::super::exposure::moments;
 use super::super::frame::{Frame, GroundTruth};
 use super::super::silhouette::silhouettes;
@@ -17,7 +18,7 @@ use super::pipeline::{Layouts, Pipelines};
 use super::shadow::ShadowView;
 use super::target::{Targets, begin_pass, colour_attachment, further_attachment};
 use super::uniforms::{MAX_LIGHTS, PartUniform, SceneUniform};
-use crate::scene::{Assets, Part, SceneInstance};
+use crate::scene::{Assets, Part, Projection, SceneInstance};
 use exposure::Exposure;
 
 /// Pipelines and targets for the images of one family; used by one thread at a time.
@@ -93,6 +94,17 @@ struct Work {
     media: DrawList,
 }
 
+/// What is drawn of a scene in one frame.
+#[derive(Clone, Copy)]
+struct Drawn<'a> {
+    view: &'a View,
+    /// Around each part, and the level at which it is drawn.
+    balls: &'a [Ball],
+    levels: &'a [Option<usize>],
+    /// The picture behind the objects.
+    fill: Option<&'a Fill>,
+}
+
 impl<'a> Renderer<'a> {
     /// Makes pipelines and targets for images of `width_px` x `height_px` with
     /// `supersampling` samples a pixel along each axis.
@@ -133,7 +145,7 @@ impl<'a> Renderer<'a> {
             pipelines: Pipelines::new(device, &layouts, assets, supersampling),
             light_groups: light_groups.collect(),
             layouts,
-            targets: Targets::new(device, size, supersampling, assets.has_media),
+            targets: Targets::new(device, size, supersampling, assets),
             exposure: None,
             shadow_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
                 compare: Some(wgpu::CompareFunction::LessEqual),
@@ -162,7 +174,8 @@ impl<'a> Renderer<'a> {
     /// Draws a scene of this renderer's family, once more where memory ran short.
     ///
     /// # Errors
-    /// The device was lost or refuses, or memory is short twice.
+    /// The device was lost or refuses, memory is short twice, or a photograph of the background is
+    /// not there any more.
     pub fn render(&mut self, scene: &SceneInstance) -> Result<Frame, RenderError> {
         let GpuContext { device, faults, .. } = self.context;
         match faults.guarded(device, || self.draw(scene)) {
@@ -186,16 +199,24 @@ impl<'a> Renderer<'a> {
             .collect();
         let levels = view.levels(scene, self.assets, &balls);
         let moments = moments(&scene.camera);
+        let fill = Fill::new(scene)?;
+        let fill = fill.as_ref();
         if moments.len() == 1 && !projection.is_distorted() {
             let targets = &self.targets;
-            let work = self.prepare(scene, &view, &balls, &levels, targets);
+            let drawn = Drawn {
+                view: &view,
+                balls: &balls,
+                levels: &levels,
+                fill,
+            };
+            let work = self.prepare(scene, &projection, &drawn, targets);
             let mut encoder = device.create_command_encoder(&Default::default());
             self.encode(&mut encoder, &work, targets);
             self.draw_normals(&mut encoder, &work);
             self.develop(&mut encoder, &work.scene, &work.radiance);
             self.context.queue.submit([encoder.finish()]);
         } else {
-            self.expose(scene, &projection, &moments, &balls);
+            self.expose(scene, &projection, &moments, &balls, fill);
         }
         let of_normals = self.normals.iter().map(|normals| &normals.read_back);
         for buffer in self.read_back.iter().chain(of_normals) {
@@ -244,11 +265,16 @@ impl<'a> Renderer<'a> {
     fn prepare(
         &self,
         scene: &SceneInstance,
-        view: &View,
-        balls: &[Ball],
-        levels: &[Option<usize>],
+        projection: &Projection,
+        drawn: &Drawn,
         targets: &Targets,
     ) -> Work {
+        let Drawn {
+            view,
+            balls,
+            levels,
+            fill,
+        } = *drawn;
         let device = &self.context.device;
         let init = |contents: &[u8], usage| {
             device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
@@ -281,8 +307,14 @@ impl<'a> Renderer<'a> {
             .iter()
             .map(|shadow| list(&shadow.levels, false))
             .collect();
-        let surroundings = Surroundings::new(scene);
+        let ground = fill.filter(|_| scene.background.covers_ground);
+        let surroundings = Surroundings::new(scene, ground.map(Fill::mean));
         self.upload_environment(&surroundings, targets);
+        if self.assets.has_backdrop {
+            let beyond = |direction, angle_rad| surroundings.beyond(direction, angle_rad);
+            let texels = backdrop(scene, projection, view, fill, beyond);
+            self.upload(&targets.backdrop, 0, targets.backdrop.size(), &texels);
+        }
         let occluders: Vec<Ball> = std::iter::once(NO_OCCLUDER)
             .chain(
                 scene
@@ -309,6 +341,7 @@ impl<'a> Renderer<'a> {
         let uniform_buffer = init(bytemuck::bytes_of(&uniform), wgpu::BufferUsages::UNIFORM);
         let layouts = &self.layouts;
         let environment = targets.environment.create_view(&Default::default());
+        let backdrop = targets.backdrop.create_view(&Default::default());
         Work {
             scene: bind(
                 device,
@@ -340,6 +373,7 @@ impl<'a> Renderer<'a> {
                     storage(bytemuck::cast_slice(&tiles)).as_entire_binding(),
                     wgpu::BindingResource::Sampler(&self.depth_sampler),
                     storage(bytemuck::cast_slice(&occluding)).as_entire_binding(),
+                    wgpu::BindingResource::TextureView(&backdrop),
                 ],
             ),
             optical: bind(
@@ -365,26 +399,38 @@ impl<'a> Renderer<'a> {
     fn upload_environment(&self, surroundings: &Surroundings, targets: &Targets) {
         for (level, texels) in (0..).zip(surroundings.map()) {
             let side = SIDE >> level;
-            self.context.queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    texture: &targets.environment,
-                    mip_level: level,
-                    origin: wgpu::Origin3d::ZERO,
-                    aspect: wgpu::TextureAspect::All,
-                },
-                bytemuck::cast_slice(&texels),
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(side * 8),
-                    rows_per_image: None,
-                },
-                wgpu::Extent3d {
-                    width: side,
-                    height: side,
-                    depth_or_array_layers: 1,
-                },
-            );
+            let size = wgpu::Extent3d {
+                width: side,
+                height: side,
+                depth_or_array_layers: 1,
+            };
+            self.upload(&targets.environment, level, size, &texels);
         }
+    }
+
+    /// Fills a level of a texture with radiances in rows.
+    fn upload(
+        &self,
+        texture: &wgpu::Texture,
+        level: u32,
+        size: wgpu::Extent3d,
+        texels: &[[half::f16; 4]],
+    ) {
+        self.context.queue.write_texture(
+            wgpu::TexelCopyTextureInfo {
+                texture,
+                mip_level: level,
+                origin: wgpu::Origin3d::ZERO,
+                aspect: wgpu::TextureAspect::All,
+            },
+            bytemuck::cast_slice(texels),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(size.width * 8),
+                rows_per_image: None,
+            },
+            size,
+        );
     }
 
     /// Draws a frame's radiance, and its labels on the way.
@@ -573,7 +619,8 @@ mod tests {
 
     use super::*;
     use crate::scene::{
-        Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Pattern, Sensor, Shape,
+        Background, Camera, Environment, Ground, Light, LightSource, Material, Medium, Object,
+        Pattern, Sensor, Shape,
     };
 
     const SIDE_PX: u32 = 160;
@@ -606,6 +653,7 @@ mod tests {
                 level: 0.3,
                 kelvin: 6600.0,
             },
+            background: Background::default(),
             exposure_ev: 0.0,
             sensor: Sensor {
                 noise: 0.0,

@@ -3,6 +3,7 @@
 use super::environment;
 use super::shadow::SHADOW_SIDE_PX;
 use super::uniforms::MAX_LIGHTS;
+use crate::scene::Assets;
 
 /// Object number and normal.
 pub(super) const SAMPLES: wgpu::TextureFormat = wgpu::TextureFormat::Rg32Uint;
@@ -22,6 +23,8 @@ pub(super) struct Targets {
     pub samples: wgpu::TextureView,
     pub samples_depth: wgpu::TextureView,
     pub environment: wgpu::Texture,
+    /// What is seen where no object is; one texel where that is the environment's map.
+    pub backdrop: wgpu::Texture,
     /// The class of each pixel, as a depth.
     pub classes: wgpu::TextureView,
     pub radiance: wgpu::TextureView,
@@ -34,12 +37,12 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Targets for images of this size with `supersampling` samples a pixel along each axis,
-    /// with or without media.
+    /// with or without media and a backdrop.
     pub(super) fn new(
         device: &wgpu::Device,
         size: wgpu::Extent3d,
         supersampling: u32,
-        has_media: bool,
+        assets: &Assets,
     ) -> Self {
         use wgpu::TextureUsages as Usage;
         let texture = |format, size, mip_level_count, usage| {
@@ -77,7 +80,7 @@ impl Targets {
         };
         let optical = || {
             let finer = size.width * supersampling;
-            let size = match has_media {
+            let size = match assets.has_media {
                 true => extent(finer, size.height * supersampling, 1),
                 false => extent(1, 1, 1),
             };
@@ -93,6 +96,12 @@ impl Targets {
                 RADIANCE,
                 extent(environment::SIDE, environment::SIDE, 1),
                 environment::LEVELS,
+                Usage::TEXTURE_BINDING | Usage::COPY_DST,
+            ),
+            backdrop: texture(
+                RADIANCE,
+                if assets.has_backdrop { size } else { extent(1, 1, 1) },
+                1,
                 Usage::TEXTURE_BINDING | Usage::COPY_DST,
             ),
             classes: drawn(DEPTH, size, Usage::empty()).create_view(&whole),

@@ -1,7 +1,9 @@
 //! How many objects lie where, as a YAML file gives it.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serializer;
@@ -21,6 +23,20 @@ impl Placements {
             1 => "placement".to_owned(),
             _ => format!("placement[{group}]"),
         }
+    }
+}
+
+impl JsonSchema for Placements {
+    fn schema_name() -> Cow<'static, str> {
+        "Placements".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let group = generator.subschema_for::<PlacementSpec>();
+        json_schema!({
+            "description": "One group of objects, or a list of groups that are placed in order.",
+            "anyOf": [group, {"type": "array", "items": group}],
+        })
     }
 }
 
@@ -63,7 +79,7 @@ impl<'de> Deserialize<'de> for Placements {
 }
 
 /// A group of objects: how many lie where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlacementSpec {
     /// Number of objects, rounded to the nearest whole number. A grid's is that of its cells.
@@ -117,7 +133,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// How objects come to lie where they do.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Method {
     /// Anywhere in the area, next to each other.
@@ -170,7 +186,7 @@ fn fifth() -> Distribution {
 }
 
 /// A part of the ground, seen from above.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Zone {
     Rectangle {

@@ -1,12 +1,13 @@
 //! The camera as a scene file gives it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{none, nones};
 use crate::spec::{Distribution, Interval};
 
 /// A camera: where it is, its lens, and how it moves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
     /// Distance of a camera that looks down on the ground; this, `tilt_deg`, `roll_deg` and
@@ -59,7 +60,7 @@ fn is_pair(offset: &[Distribution; 2]) -> bool {
 }
 
 /// Where a camera is and where it looks, unless it looks down on the ground.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PoseSpec {
     /// Anywhere on a sphere around what it looks at.
@@ -114,7 +115,7 @@ fn anywhere() -> Distribution {
 }
 
 /// How the lens departs from a pinhole, with OpenCV's coefficients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistortionSpec {
     BrownConrady {
@@ -157,7 +158,7 @@ impl DistortionSpec {
 
 /// How the camera moves during the exposure, along and around its own axes: x to the right, y
 /// down, z along the line of sight.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MotionSpec {
     #[serde(default = "nones")]

@@ -5,12 +5,13 @@
 use glam::Vec2;
 use wgpu::util::DeviceExt;
 
+use super::super::super::backdrop::Fill;
 use super::super::super::exposure::Moment;
 use super::super::super::view::{Ball, View};
 use super::super::context::GpuContext;
 use super::super::pipeline::{ExposurePipelines, Layouts};
 use super::super::target::{IDS, SUM, Targets, begin_pass, colour_attachment};
-use super::{Renderer, Work, bind};
+use super::{Drawn, Renderer, Work, bind};
 use crate::scene::{Projection, SceneInstance};
 
 /// Side of a cell of the grid that says where the lens bends the picture from, in pixels.
@@ -93,6 +94,7 @@ impl Renderer<'_> {
         projection: &Projection,
         moments: &[Moment],
         balls: &[Ball],
+        fill: Option<&Fill>,
     ) {
         let context = self.context;
         let device = &context.device;
@@ -109,8 +111,7 @@ impl Renderer<'_> {
                 height,
                 depth_or_array_layers: 1,
             };
-            let has_media = self.assets.has_media;
-            let targets = Targets::new(device, size, self.supersampling, has_media);
+            let targets = Targets::new(device, size, self.supersampling, self.assets);
             exposure.plate = Some((middle.size_px, targets));
         }
         let plate = exposure.plate.as_ref().filter(|_| is_warped);
@@ -142,7 +143,13 @@ impl Renderer<'_> {
         let prepare = |moment: Moment| {
             let view = View::at(scene, projection, moment);
             let levels = view.levels(scene, self.assets, balls);
-            self.prepare(scene, &view, balls, &levels, targets)
+            let drawn = Drawn {
+                view: &view,
+                balls,
+                levels: &levels,
+                fill,
+            };
+            self.prepare(scene, projection, &drawn, targets)
         };
         for (number, moment) in moments.iter().enumerate() {
             let work = prepare(*moment);

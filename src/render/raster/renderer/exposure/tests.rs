@@ -59,6 +59,7 @@ fn balls(radius_m: f32, places: &[Vec3], camera: Camera) -> (Assets, SceneInstan
         }
     };
     let scene = SceneInstance {
+        background: crate::scene::Background::default(),
         width_px: SIDE_PX,
         height_px: SIDE_PX,
         camera,

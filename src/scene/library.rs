@@ -1,0 +1,250 @@
+//! The pictures that a scene file names: radiance maps and photographs beside it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{ImageReader, RgbImage};
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use super::radiance_map::RadianceMap;
+use super::spec::{EnvironmentSpec, MapSpec, PictureSpec, SceneSpec};
+use crate::spec::Problems;
+
+/// The most maps of a folder; all are kept in memory.
+const MAX_MAPS: usize = 32;
+
+/// The largest photograph, in pixels.
+const MAX_PHOTO_PX: u64 = 100_000_000;
+
+/// The smallest side of a photograph, in pixels.
+const MIN_PHOTO_SIDE_PX: u32 = 16;
+
+/// File names of photographs end so.
+const PHOTO_ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"];
+
+/// File names of radiance maps end so.
+const MAP_ENDINGS: [&str; 2] = ["hdr", "exr"];
+
+/// A photograph that changed since its scene was read.
+#[derive(Debug, Error)]
+#[error("cannot read the photograph {path}: {message}; leave the files alone while images are made", path = path.display())]
+pub struct PhotoError {
+    path: PathBuf,
+    message: String,
+}
+
+/// A photograph on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Photo {
+    path: PathBuf,
+    file: String,
+    hash: String,
+    size_px: [u32; 2],
+}
+
+impl Photo {
+    /// Its name in the scene file's terms.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Width and height.
+    pub fn size_px(&self) -> [u32; 2] {
+        self.size_px
+    }
+
+    /// Its pixels, 8-bit sRGB.
+    ///
+    /// # Errors
+    /// The file is not what it was.
+    pub fn read(&self) -> Result<RgbImage, PhotoError> {
+        let fail = |message: String| PhotoError {
+            path: self.path.clone(),
+            message,
+        };
+        let reader = ImageReader::open(&self.path).and_then(ImageReader::with_guessed_format);
+        let picture = reader.map_err(|error| fail(error.to_string()))?.decode();
+        let picture = picture.map_err(|error| fail(error.to_string()))?.into_rgb8();
+        if [picture.width(), picture.height()] != self.size_px {
+            return Err(fail("its size has changed".to_owned()));
+        }
+        Ok(picture)
+    }
+}
+
+/// The pictures of one scene family. It serialises as names and hashes of the files, so that
+/// other files make another plan.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Library {
+    maps: Vec<Arc<RadianceMap>>,
+    photos: Vec<Arc<Photo>>,
+}
+
+impl Serialize for Library {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let maps = self.maps.iter().map(|map| [map.file(), map.hash()]);
+        let photos = self.photos.iter();
+        let photos = photos.map(|photo| [photo.file.as_str(), &photo.hash]);
+        serializer.collect_seq(maps.chain(photos))
+    }
+}
+
+impl Library {
+    /// Reads what the scene file at `path` names; photographs are looked at and not decoded.
+    pub(super) fn read(spec: &SceneSpec, path: &Path, problems: &mut Problems) -> Self {
+        let beside = path.parent().unwrap_or(Path::new(""));
+        let mut library = Library::default();
+        if let EnvironmentSpec::Map(map) = &spec.environment {
+            library.read_maps(map, beside, problems);
+        }
+        if let PictureSpec::Photos(photos) = &spec.background.picture {
+            library.read_photos(&photos.folder, beside, problems);
+        }
+        library
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.maps.is_empty() && self.photos.is_empty()
+    }
+
+    /// None where the environment is no map.
+    pub(super) fn maps(&self) -> &[Arc<RadianceMap>] {
+        &self.maps
+    }
+
+    /// None where the background has no photographs.
+    pub(super) fn photos(&self) -> &[Arc<Photo>] {
+        &self.photos
+    }
+
+    fn read_maps(&mut self, spec: &MapSpec, beside: &Path, problems: &mut Problems) {
+        let (key, files) = match (&spec.file, &spec.folder) {
+            (Some(file), None) => ("environment.map.file", vec![file.clone()]),
+            (None, Some(folder)) => {
+                let key = "environment.map.folder";
+                let files = listed(folder, beside, &MAP_ENDINGS, key, problems);
+                let ok = files.len() <= MAX_MAPS;
+                let count = files.len();
+                problems.require(ok, key, format!("`{folder}` holds {count} maps; at most {MAX_MAPS} can be used"));
+                (key, if ok { files } else { Vec::new() })
+            }
+            _ => {
+                problems.add("environment.map", "needs either `file` or `folder`");
+                return;
+            }
+        };
+        for file in files {
+            match RadianceMap::read(&beside.join(&file), &file, spec.sun) {
+                Ok(map) => self.maps.push(Arc::new(map)),
+                Err(problem) => problems.add(key, format!("`{file}` {problem}")),
+            }
+        }
+    }
+
+    fn read_photos(&mut self, folder: &str, beside: &Path, problems: &mut Problems) {
+        let key = "background.picture.photos.folder";
+        for file in listed(folder, beside, &PHOTO_ENDINGS, key, problems) {
+            match look_at_photo(beside.join(&file), &file) {
+                Ok(photo) => self.photos.push(Arc::new(photo)),
+                Err(problem) => problems.add(key, format!("`{file}` {problem}")),
+            }
+        }
+    }
+}
+
+/// The files of a folder with one of these endings, in the order of their names, each with the
+/// folder before it.
+fn listed(
+    folder: &str,
+    beside: &Path,
+    endings: &[&str],
+    key: &str,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let entries = match std::fs::read_dir(beside.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.add(key, format!("the folder `{folder}` cannot be read: {error}"));
+            return Vec::new();
+        }
+    };
+    let is_one = |name: &str| {
+        let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+        let ending = ending.map(str::to_ascii_lowercase);
+        !name.starts_with('.') && ending.is_some_and(|ending| endings.contains(&ending.as_str()))
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| is_one(name)).collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        let endings = endings.join(", ");
+        problems.add(key, format!("the folder `{folder}` holds no picture with one of the endings {endings}"));
+    }
+    let folder = folder.trim_end_matches('/');
+    names.iter().map(|name| format!("{folder}/{name}")).collect()
+}
+
+fn look_at_photo(path: PathBuf, file: &str) -> Result<Photo, String> {
+    let mut hasher = blake3::Hasher::new();
+    let opened = File::open(&path).and_then(|opened| hasher.update_reader(opened).map(|_| ()));
+    opened.map_err(|error| format!("cannot be read: {error}"))?;
+    let reader = ImageReader::open(&path).and_then(ImageReader::with_guessed_format);
+    let reader = reader.map_err(|error| format!("cannot be read: {error}"))?;
+    let size = reader.into_dimensions();
+    let (width, height) = size.map_err(|error| format!("is no sound picture: {error}"))?;
+    let pixels = u64::from(width) * u64::from(height);
+    if width.min(height) < MIN_PHOTO_SIDE_PX || pixels > MAX_PHOTO_PX {
+        return Err(format!(
+            "is {width}x{height} pixels; a photograph has sides of {MIN_PHOTO_SIDE_PX} pixels or more, and at most {MAX_PHOTO_PX} pixels"
+        ));
+    }
+    Ok(Photo {
+        path,
+        file: file.to_owned(),
+        hash: hasher.finalize().to_hex().to_string(),
+        size_px: [width, height],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_read_in_order_and_problems_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("photos");
+        std::fs::create_dir(&inner).unwrap();
+        let read = |name: &str| {
+            let (mut library, mut problems) = (Library::default(), Problems::default());
+            library.read_photos(name, folder.path(), &mut problems);
+            let result = problems.into_result(Path::new("scene.yaml"), ());
+            (library, result.map_err(|error| error.to_string()))
+        };
+        assert!(read("none").1.unwrap_err().contains("`none` cannot be read"));
+        assert!(read("photos").1.unwrap_err().contains("holds no picture"));
+        for (name, side) in [("b.png", 20), ("a.JPG", 30)] {
+            RgbImage::new(side, 18).save(inner.join(name)).unwrap();
+        }
+        std::fs::write(inner.join("notes.txt"), "not a picture").unwrap();
+        let (library, result) = read("photos/");
+        result.unwrap();
+        let files: Vec<&str> = library.photos.iter().map(|photo| photo.file()).collect();
+        assert_eq!(files, ["photos/a.JPG", "photos/b.png"]);
+        assert_eq!(library.photos[0].size_px(), [30, 18]);
+        assert_eq!(library.photos[1].read().unwrap().dimensions(), (20, 18));
+        // Another picture is another plan.
+        let before = serde_json::to_string(&library).unwrap();
+        RgbImage::from_pixel(20, 18, image::Rgb([9; 3])).save(inner.join("b.png")).unwrap();
+        assert_ne!(serde_json::to_string(&read("photos").0).unwrap(), before);
+        std::fs::remove_file(inner.join("b.png")).unwrap();
+        let error = library.photos[1].read().unwrap_err().to_string();
+        assert!(error.contains("b.png"), "{error}");
+        std::fs::write(inner.join("c.png"), "broken").unwrap();
+        RgbImage::new(8, 8).save(inner.join("d.png")).unwrap();
+        let told = read("photos").1.unwrap_err();
+        assert!(told.contains("c.png") && told.contains("d.png` is 8x8"), "{told}");
+    }
+}
