@@ -111,12 +111,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn place(
-        &self,
-        layout: &mut Layout<'a>,
-        sight: &mut Option<Sight>,
-        generator: &mut Generator,
-    ) {
+    fn place(&self, layout: &mut Layout<'a>, sight: &mut Option<Sight>, generator: &mut Generator) {
         let count = draw_count(&self.spec.count, generator);
         let kind = self.draw_kind(generator);
         let distractors = draw_count(&self.spec.distractors, generator);
@@ -224,8 +219,7 @@ impl<'a> Group<'a> {
                 site.place(Vec2::new(along, across) * site.half)
             };
             let yaw = self.yaw(site, &mut generator).unwrap_or(any_yaw);
-            if site.contains(centre)
-                && self.put(&object, family, site, centre, yaw, layout, sight)
+            if site.contains(centre) && self.put(&object, family, site, centre, yaw, layout, sight)
             {
                 return;
             }
@@ -262,7 +256,9 @@ impl<'a> Group<'a> {
         let spacing = Vec2::from(spacing_mm.map(metres));
         let middle = Vec2::new(*columns as f32 - 1.0, *rows as f32 - 1.0) / 2.0;
         let cells = (0..*rows).flat_map(|row| (0..*columns).map(move |column| (column, row)));
-        let cells = sites.iter().flat_map(|site| cells.clone().map(move |cell| (site, cell)));
+        let cells = sites
+            .iter()
+            .flat_map(|site| cells.clone().map(move |cell| (site, cell)));
         let mut filled = 0;
         for (number, (site, (column, row))) in (0..).zip(cells) {
             if generator.random::<f64>() >= fill {
@@ -279,7 +275,15 @@ impl<'a> Group<'a> {
                 let mut jitter = || metres(jitter_mm.sample(&mut drawn.generator));
                 let centre = site.place(cell + Vec2::new(jitter(), jitter()));
                 let yaw = self.yaw(site, &mut drawn.generator).unwrap_or(site.yaw);
-                self.put(&drawn.object, drawn.family, site, centre, yaw, layout, sight)
+                self.put(
+                    &drawn.object,
+                    drawn.family,
+                    site,
+                    centre,
+                    yaw,
+                    layout,
+                    sight,
+                )
             });
             layout.not_placed += u32::from(!is_placed);
         }
@@ -320,7 +324,10 @@ impl<'a> Group<'a> {
             * Mat4::from_rotation_z(yaw);
         let object = object.clone().moved(pose);
         if let Some(sight) = sight {
-            let limit = self.spec.max_hidden.filter(|_| object.category_id.is_some());
+            let limit = self
+                .spec
+                .max_hidden
+                .filter(|_| object.category_id.is_some());
             if !sight.try_add(&object, limit.map(|limit| limit as f32)) {
                 return false;
             }
@@ -392,7 +399,11 @@ objects:
     }
 
     pub(in crate::scene::placement) fn draw(placement: &str, index: u64) -> SceneInstance {
-        sample(&try_plan(placement).unwrap(), &SeedKey::new(b"placement", 0), index)
+        sample(
+            &try_plan(placement).unwrap(),
+            &SeedKey::new(b"placement", 0),
+            index,
+        )
     }
 
     /// The upright box of an object that stands on its foot.
@@ -415,8 +426,13 @@ objects:
     }
 
     fn counts(scene: &SceneInstance) -> [usize; 3] {
-        ["die", "crate", "stone"]
-            .map(|name| scene.objects.iter().filter(|object| object.family == name).count())
+        ["die", "crate", "stone"].map(|name| {
+            scene
+                .objects
+                .iter()
+                .filter(|object| object.family == name)
+                .count()
+        })
     }
 
     #[test]
@@ -426,12 +442,19 @@ objects:
             0,
         );
         assert_eq!((scene.objects.len(), scene.not_placed), (6, 0));
-        let cells = [-15.0, 15.0].iter().flat_map(|y| [-40.0, 0.0, 40.0].map(|x| (x, *y)));
+        let cells = [-15.0, 15.0]
+            .iter()
+            .flat_map(|y| [-40.0, 0.0, 40.0].map(|x| (x, *y)));
         for (object, (x, y)) in scene.objects.iter().zip(cells) {
             let expected = Vec3::new(x + 5.0, y - 10.0, 8.0) / 1000.0;
             let at = object.world_from_object.w_axis.truncate();
             assert!((at - expected).length() < 1e-6, "{at} is not {expected}");
-            assert!(footprint(object).yaw.rem_euclid(std::f32::consts::FRAC_PI_2) < 1e-4);
+            assert!(
+                footprint(object)
+                    .yaw
+                    .rem_euclid(std::f32::consts::FRAC_PI_2)
+                    < 1e-4
+            );
         }
     }
 
@@ -445,7 +468,10 @@ objects:
             filled += scene.objects.len() + scene.not_placed as usize;
         }
         // Five standard deviations of a binomial distribution.
-        assert!((filled as f64 - 300.0).abs() < 5.0 * (1000.0_f64 * 0.3 * 0.7).sqrt(), "{filled}");
+        assert!(
+            (filled as f64 - 300.0).abs() < 5.0 * (1000.0_f64 * 0.3 * 0.7).sqrt(),
+            "{filled}"
+        );
     }
 
     #[test]
@@ -466,7 +492,12 @@ placement:
             let scene = draw(text, index);
             assert_eq!(counts(&scene), [3, 6, 4], "{index}");
             assert!(apart(&scene.objects[2..], 0.0));
-            let crates = || scene.objects.iter().filter(|object| object.family == "crate");
+            let crates = || {
+                scene
+                    .objects
+                    .iter()
+                    .filter(|object| object.family == "crate")
+            };
             let all: Vec<Object> = crates().cloned().collect();
             assert!(apart(&all, 0.003));
             for object in crates() {
@@ -483,7 +514,11 @@ placement:
                 let mut below = below.filter(|below| below.distance(die.centre) == 0.0);
                 assert!(below.any(|below| (below.high - die.low).abs() < 1e-5));
             }
-            for stone in scene.objects.iter().filter(|object| object.family == "stone") {
+            for stone in scene
+                .objects
+                .iter()
+                .filter(|object| object.family == "stone")
+            {
                 assert_eq!((footprint(stone).low * 1e6).round(), 0.0);
             }
         }
@@ -494,15 +529,25 @@ placement:
 
     #[test]
     fn distractors_are_counted_apart() {
-        let scene = draw("placement: {count: 5, distractors: 4, area_mm: [600, 600]}", 0);
+        let scene = draw(
+            "placement: {count: 5, distractors: 4, area_mm: [600, 600]}",
+            0,
+        );
         let [dice, crates, stones] = counts(&scene);
         assert_eq!((dice + crates, stones), (5, 4));
-        assert!(scene.objects.iter().all(|object| {
-            (object.family == "stone") == object.category_id.is_none()
-        }));
+        assert!(
+            scene
+                .objects
+                .iter()
+                .all(|object| { (object.family == "stone") == object.category_id.is_none() })
+        );
         // Without them, all families make up the count.
-        let mixed = (0..20).map(|index| counts(&draw("placement: {count: 5, area_mm: [600, 600]}", index))[2]);
-        assert!((10..60).contains(&mixed.sum::<usize>()), "about a third of 100");
+        let mixed = (0..20)
+            .map(|index| counts(&draw("placement: {count: 5, area_mm: [600, 600]}", index))[2]);
+        assert!(
+            (10..60).contains(&mixed.sum::<usize>()),
+            "about a third of 100"
+        );
     }
 
     #[test]
@@ -530,7 +575,11 @@ placement: {count: 4, area_mm: [200, 200], families: [die]}
         let resting = text.replace("0, 100]", "0, 10]");
         assert_eq!(draw(&resting, 0).not_placed, 4, "dice are 16 mm high");
         let paint = "dressing: [{weight: 1, parts: [{shape: {quad: {size_mm: [400, 400]}}, position_mm: [0, 0, 0.3], colour: \"#ffffff\"}]}]\nplacement: {count: 4, area_mm: [200, 200], families: [die]}";
-        assert_eq!(draw(paint, 0).not_placed, 0, "a line on a floor can be stood on");
+        assert_eq!(
+            draw(paint, 0).not_placed,
+            0,
+            "a line on a floor can be stood on"
+        );
     }
 
     proptest! {

@@ -19,7 +19,10 @@ pub(in crate::scene) fn check(scene: &SceneSpec, problems: &mut Problems) {
     problems.require(!groups.is_empty(), "placement", "needs one group at least");
     for (set_index, set) in scene.dressing.iter().enumerate() {
         for (index, part) in set.parts.iter().enumerate() {
-            let is_empty = part.name.as_ref().is_some_and(|name| name.trim().is_empty());
+            let is_empty = part
+                .name
+                .as_ref()
+                .is_some_and(|name| name.trim().is_empty());
             let key = format!("dressing[{set_index}].parts[{index}].name");
             problems.require(!is_empty, &key, "is empty: leave it out");
         }
@@ -71,7 +74,13 @@ impl Check<'_> {
     }
 
     fn range(&mut self, name: &str, of: &Distribution, low: f64, high: f64) {
-        check_range(self.problems, &format!("{}.{name}", self.key), of, low, high);
+        check_range(
+            self.problems,
+            &format!("{}.{name}", self.key),
+            of,
+            low,
+            high,
+        );
     }
 
     fn check_amounts(&mut self) {
@@ -119,7 +128,11 @@ impl Check<'_> {
         } else {
             self.require(group.count.is_some(), "count", "is missing");
             let ok = group.area_mm.is_some() || group.on.is_some();
-            self.require(ok, "area_mm", "is missing: the ground has no size of its own");
+            self.require(
+                ok,
+                "area_mm",
+                "is missing: the ground has no size of its own",
+            );
         }
         if group.method != Method::Scattered {
             for (name, value) in [("clustering", group.clustering), ("overlap", group.overlap)] {
@@ -138,9 +151,17 @@ impl Check<'_> {
                 let cells = u64::from(*columns) * u64::from(*rows);
                 let ok = (1..=super::MAX_OBJECTS).contains(&cells);
                 let limit = super::MAX_OBJECTS;
-                self.require(ok, "method.grid", format!("{cells} cells are not 1 to {limit}"));
+                self.require(
+                    ok,
+                    "method.grid",
+                    format!("{cells} cells are not 1 to {limit}"),
+                );
                 let ok = spacing_mm.iter().all(|side| (1e-3..=1e6).contains(side));
-                self.require(ok, "method.grid.spacing_mm", "is not within 0.001..=1000000");
+                self.require(
+                    ok,
+                    "method.grid.spacing_mm",
+                    "is not within 0.001..=1000000",
+                );
                 self.range("method.grid.jitter_mm", jitter_mm, -1e6, 1e6);
                 self.range("method.grid.fill", fill, 0.0, 1.0);
             }
@@ -150,7 +171,8 @@ impl Check<'_> {
                 friction,
                 restitution,
             } => {
-                let ok = from_mm.is_none_or(|from| from.iter().all(|side| (0.0..=1e6).contains(side)));
+                let ok =
+                    from_mm.is_none_or(|from| from.iter().all(|side| (0.0..=1e6).contains(side)));
                 self.require(ok, "method.dropped.from_mm", "is not within 0..=1000000");
                 self.range("method.dropped.height_mm", height_mm, 0.0, 1e5);
                 self.range("method.dropped.friction", friction, 0.0, 2.0);
@@ -180,7 +202,11 @@ impl Check<'_> {
         let is_unlabelled = |family: &Family| family.class == Class::Unlabelled;
         if group.distractors.is_some() {
             let ok = weight(&is_unlabelled) > 0.0;
-            self.require(ok, "distractors", "no family of the group is `class: unlabelled`");
+            self.require(
+                ok,
+                "distractors",
+                "no family of the group is `class: unlabelled`",
+            );
             let ok = weight(&|family| !is_unlabelled(family)) > 0.0;
             self.require(ok, "count", "all families of the group are distractors");
         } else {
@@ -204,9 +230,8 @@ impl Check<'_> {
             members.any(|family| family.name == *name)
         };
         let mut earlier = scene.placement.0[..self.number].iter();
-        let is_earlier = earlier.any(|group| {
-            !matches!(group.method, Method::Dropped { .. }) && places(group)
-        });
+        let is_earlier =
+            earlier.any(|group| !matches!(group.method, Method::Dropped { .. }) && places(group));
         let is_family = scene.objects.iter().any(|family| family.name == *name);
         if !(is_dressing || is_earlier) {
             let problem = match is_family {
@@ -218,7 +243,11 @@ impl Check<'_> {
         }
         for (index, set) in scene.dressing.iter().enumerate() {
             let ok = is_earlier || set.weight <= 0.0 || has_part(&set.parts);
-            self.require(ok, "on", format!("dressing[{index}] has no part named `{name}`"));
+            self.require(
+                ok,
+                "on",
+                format!("dressing[{index}] has no part named `{name}`"),
+            );
         }
         // What is dropped finds its own support.
         if matches!(self.group.method, Method::Dropped { .. }) {
@@ -226,7 +255,10 @@ impl Check<'_> {
         }
         let parts = scene.dressing.iter().flat_map(|set| &set.parts);
         let parts = parts.filter(|part| part.name.as_ref() == Some(name));
-        let families = scene.objects.iter().filter(|family| is_earlier && family.name == *name);
+        let families = scene
+            .objects
+            .iter()
+            .filter(|family| is_earlier && family.name == *name);
         let shapes: Vec<Option<&Shape>> = parts
             .map(|part| Some(&part.shape))
             .chain(families.map(|family| family.shape.as_ref()))
@@ -284,7 +316,9 @@ fn encloses(zone: &Zone, centre: [f64; 2], size: [f64; 2]) -> bool {
 pub(in crate::scene) fn check_room(scene: &SceneSpec, assets: &Assets, problems: &mut Problems) {
     for (number, group) in scene.placement.0.iter().enumerate() {
         let sizes = members(group, &scene.objects).into_iter();
-        let least = sizes.map(|family| least_size_m(family, assets)).fold(None, least_area);
+        let least = sizes
+            .map(|family| least_size_m(family, assets))
+            .fold(None, least_area);
         let Some(least) = least else { continue };
         let key = scene.placement.key(number);
         if let (Method::Scattered, Some(area), Some(count)) =
@@ -339,7 +373,9 @@ fn least_size_m(family: &Family, assets: &Assets) -> Vec2 {
         return Vec2::ZERO;
     };
     let meshes = assets.meshes[meshes].iter();
-    let least = meshes.map(|mesh| mesh.half_extents_m.truncate() * 2.0).reduce(Vec2::min);
+    let least = meshes
+        .map(|mesh| mesh.half_extents_m.truncate() * 2.0)
+        .reduce(Vec2::min);
     let lowest = |factor: &Distribution| factor.support().0.max(0.0) as f32;
     let [x, y, _] = &family.stretch;
     least.unwrap_or(Vec2::ZERO) * lowest(&family.scale) * Vec2::new(lowest(x), lowest(y))
@@ -409,27 +445,43 @@ placement:
         };
         assert!(on("", ", on: crate").is_ok());
         let message = on(", on: die", "").unwrap_err();
-        assert!(message.contains("placement[0].on: no group before this one"), "{message}");
+        assert!(
+            message.contains("placement[0].on: no group before this one"),
+            "{message}"
+        );
         let message = on(", on: crate", "").unwrap_err();
-        assert!(message.contains("placement[0].on: no group before this one"), "{message}");
+        assert!(
+            message.contains("placement[0].on: no group before this one"),
+            "{message}"
+        );
         let message = on("", ", on: die").unwrap_err();
-        assert!(message.contains("placement[1].on"), "a group on itself: {message}");
+        assert!(
+            message.contains("placement[1].on"),
+            "a group on itself: {message}"
+        );
     }
 
     #[test]
     fn too_small_an_area_is_a_problem() {
         let area = |side: u32| {
-            let text = format!("placement: {{count: 40, area_mm: [{side}, {side}], families: [crate]}}");
+            let text =
+                format!("placement: {{count: 40, area_mm: [{side}, {side}], families: [crate]}}");
             try_plan(&text).map_err(|error| error.to_string())
         };
         assert!(area(300).is_ok());
         let message = area(80).unwrap_err();
-        assert!(message.contains("placement.area_mm: is too small: 40 objects"), "{message}");
+        assert!(
+            message.contains("placement.area_mm: is too small: 40 objects"),
+            "{message}"
+        );
         let text = r##"
 dressing: [{weight: 1, parts: [{name: stub, shape: {cylinder: {diameter_mm: 20, height_mm: 50}}, position_mm: [0, 0, 0], colour: "#ffffff"}]}]
 placement: {count: 1, on: stub, families: [crate]}
 "##;
         let message = try_plan(text).unwrap_err().to_string();
-        assert!(message.contains("placement.on: its top is smaller"), "{message}");
+        assert!(
+            message.contains("placement.on: its top is smaller"),
+            "{message}"
+        );
     }
 }

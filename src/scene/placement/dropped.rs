@@ -47,7 +47,9 @@ impl Ball {
                 is_met.then_some(footprint.high + radius)
             };
             let balls = balls.iter().filter_map(over_ball);
-            let least = balls.chain(things.iter().filter_map(over_thing)).fold(z, f32::max);
+            let least = balls
+                .chain(things.iter().filter_map(over_thing))
+                .fold(z, f32::max);
             if least <= z {
                 return z;
             }
@@ -202,7 +204,8 @@ fn relabelled(plan: &ScenePlan, family: &Family, object: Object) -> Object {
 fn any_turn(generator: &mut Generator) -> Quat {
     let mut unit = || generator.random::<f32>();
     let (share, first, second) = (unit(), unit(), unit());
-    let [first, second] = [first, second].map(|turn| Vec2::from_angle(turn * std::f32::consts::TAU));
+    let [first, second] =
+        [first, second].map(|turn| Vec2::from_angle(turn * std::f32::consts::TAU));
     let (first, second) = (first * (1.0 - share).sqrt(), second * share.sqrt());
     Quat::from_xyzw(first.y, first.x, second.y, second.x)
 }
@@ -256,7 +259,11 @@ mod tests {
         // A world that begins anew has forgotten what its contacts carry, so that few of those
         // that lean may slip.
         let slipped = moved_m.iter().filter(|moved| **moved > 1e-3).count();
-        assert!(slipped * 20 <= moved_m.len(), "{slipped} of {}: {moved_m:?}", moved_m.len());
+        assert!(
+            slipped * 20 <= moved_m.len(),
+            "{slipped} of {}: {moved_m:?}",
+            moved_m.len()
+        );
     }
 
     #[test]
@@ -274,12 +281,18 @@ mod tests {
         for index in 0..40 {
             for object in draw(text, index).objects {
                 let face = upper_face(object.world_from_object);
-                assert_eq!(object.category_id, plan.category_id(ScenePlan::face_name(face)));
+                assert_eq!(
+                    object.category_id,
+                    plan.category_id(ScenePlan::face_name(face))
+                );
                 counts[face - 1] += 1.0;
             }
         }
         let expected = counts.iter().sum::<f64>() / 6.0;
-        let chi_square: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        let chi_square: f64 = counts
+            .iter()
+            .map(|c| (c - expected).powi(2) / expected)
+            .sum();
         // The 99.9 % point at five degrees of freedom.
         assert!(expected > 100.0 && chi_square < 20.5, "{counts:?}");
     }

@@ -122,7 +122,10 @@ impl Surface {
 
     /// Whether all of a footprint lies on it.
     pub(super) fn holds(&self, footprint: &Footprint) -> bool {
-        footprint.corners().into_iter().all(|corner| self.covers(corner))
+        footprint
+            .corners()
+            .into_iter()
+            .all(|corner| self.covers(corner))
     }
 }
 
@@ -185,7 +188,10 @@ mod tests {
         assert!(at(0.0, 0.0).overlaps(&at(2.3, eighth), 0.0));
         assert!(!at(0.0, 0.0).overlaps(&at(2.5, eighth), 0.0));
         let above = Footprint::standing(Vec2::ZERO, Vec3::ONE, 0.0, 2.0);
-        assert!(!at(0.0, 0.0).overlaps(&above, 0.0), "one stands on the other");
+        assert!(
+            !at(0.0, 0.0).overlaps(&above, 0.0),
+            "one stands on the other"
+        );
     }
 
     #[test]
@@ -207,8 +213,14 @@ mod tests {
             diameter_mm: 2000.0,
         };
         assert!(at(0.0, 0.0).meets(&disc(0.0, 1900.0)));
-        assert!(at(0.0, 0.0).meets(&disc(1600.0, 1600.0)), "0.85 from the corner");
-        assert!(!at(0.0, 0.0).meets(&disc(1800.0, 1800.0)), "1.13 from the corner");
+        assert!(
+            at(0.0, 0.0).meets(&disc(1600.0, 1600.0)),
+            "0.85 from the corner"
+        );
+        assert!(
+            !at(0.0, 0.0).meets(&disc(1800.0, 1800.0)),
+            "1.13 from the corner"
+        );
         assert!(at(0.0, 0.0).meets(&disc(0.0, 0.0)));
     }
 

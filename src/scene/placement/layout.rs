@@ -35,7 +35,12 @@ impl<'a> Layout<'a> {
         self.things.push(thing);
     }
 
-    pub(super) fn dress(&mut self, plan: &ScenePlan, chosen: &'a Dressing, generator: &mut Generator) {
+    pub(super) fn dress(
+        &mut self,
+        plan: &ScenePlan,
+        chosen: &'a Dressing,
+        generator: &mut Generator,
+    ) {
         for part in &chosen.parts {
             let object = draw_dressing(plan, part, generator);
             let mut jitter = || {

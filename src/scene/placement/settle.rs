@@ -55,7 +55,9 @@ pub(super) fn settle(
     if falling.is_empty() {
         return Vec::new();
     }
-    let sizes = falling.iter().map(|object| 2.0 * object.half_extents_m.max_element());
+    let sizes = falling
+        .iter()
+        .map(|object| 2.0 * object.half_extents_m.max_element());
     let unit_m = (sizes.sum::<f32>() / falling.len() as f32).max(1e-6);
     let mut simulation = Simulation::new(unit_m, physics);
     for object in fixed {
@@ -77,7 +79,9 @@ pub(super) fn settle(
 fn corners<'a>(object: &'a Object, assets: &'a Assets) -> impl Iterator<Item = Vec3> + 'a {
     object.parts.iter().flat_map(|part| {
         let positions = &geometry(part, assets).positions;
-        positions.iter().map(|at| part.world_from_local.transform_point3(*at))
+        positions
+            .iter()
+            .map(|at| part.world_from_local.transform_point3(*at))
     })
 }
 
@@ -192,12 +196,22 @@ impl Simulation {
         if half.min_element() > SHEET * most / 10.0 {
             return geometry.positions.iter().map(|at| place(*at)).collect();
         }
-        let thin = Vec3::select(half.cmple(Vec3::splat(SHEET * most / 10.0)), Vec3::ONE, Vec3::ZERO);
+        let thin = Vec3::select(
+            half.cmple(Vec3::splat(SHEET * most / 10.0)),
+            Vec3::ONE,
+            Vec3::ZERO,
+        );
         // In the mesh's space, which may be scaled.
-        let scale = part.world_from_local.transform_vector3(thin).length().max(1e-9);
+        let scale = part
+            .world_from_local
+            .transform_vector3(thin)
+            .length()
+            .max(1e-9);
         let lift = thin * (SHEET * most / scale);
         let positions = geometry.positions.iter();
-        positions.flat_map(|at| [place(*at - lift), place(*at + lift)]).collect()
+        positions
+            .flat_map(|at| [place(*at - lift), place(*at + lift)])
+            .collect()
     }
 
     /// Takes away what may not lie where it does; breaks once all the rest lies still.
@@ -279,7 +293,9 @@ fn is_convex(points: &[Vector], geometry: &Geometry) -> bool {
     if points.len() != geometry.positions.len() {
         return true;
     }
-    let size = points.iter().fold(0.0, |most: f32, at| most.max((*at - points[0]).length()));
+    let size = points
+        .iter()
+        .fold(0.0, |most: f32, at| most.max((*at - points[0]).length()));
     geometry.triangles.iter().all(|triangle| {
         let [a, b, c] = triangle.map(|index| points[index as usize]);
         let normal = (b - a).cross(c - a);
@@ -317,6 +333,8 @@ pub(super) mod tests {
             let contact = query::contact(&at, &**a, &at, &**b, 1.0).unwrap();
             contact.map_or(0.01, |contact| contact.dist / 100.0)
         };
-        own.iter().flat_map(|a| others.iter().map(|b| between(a, b)).collect::<Vec<_>>()).collect()
+        own.iter()
+            .flat_map(|a| others.iter().map(|b| between(a, b)).collect::<Vec<_>>())
+            .collect()
     }
 }

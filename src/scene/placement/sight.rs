@@ -50,7 +50,8 @@ struct Seen {
 impl Seen {
     fn allows(&self, visible: usize) -> bool {
         let hidden = self.covered.saturating_sub(visible) as f32;
-        self.limit.is_none_or(|limit| hidden <= limit * self.covered as f32)
+        self.limit
+            .is_none_or(|limit| hidden <= limit * self.covered as f32)
     }
 }
 
@@ -192,7 +193,10 @@ impl<'a> Sight<'a> {
         let low = a.min(b).min(c).truncate().max(Vec2::ZERO);
         let high = a.max(b).max(c).truncate();
         let last = Vec2::new(self.width as f32, self.height as f32) - 1.0;
-        let (low, high) = ((low - 0.5).ceil().max(Vec2::ZERO), (high - 0.5).floor().min(last));
+        let (low, high) = (
+            (low - 0.5).ceil().max(Vec2::ZERO),
+            (high - 0.5).floor().min(last),
+        );
         let area = (b - a).truncate().perp_dot((c - a).truncate());
         if area == 0.0 || low.cmpgt(high).any() {
             return;
@@ -269,12 +273,21 @@ objects:
         let side = (sight.seen[0].covered as f32).sqrt();
         assert!((side - 55.5).abs() < 1.5, "{side}");
         assert!(!sight.try_add(&at(0.05, 0.02), None), "hides half of it");
-        assert_eq!(sight.seen[0].visible, sight.seen[0].covered, "a refusal leaves no trace");
-        assert!(!sight.try_add(&at(0.05, -0.02), Some(0.3)), "is itself hidden by half");
+        assert_eq!(
+            sight.seen[0].visible, sight.seen[0].covered,
+            "a refusal leaves no trace"
+        );
+        assert!(
+            !sight.try_add(&at(0.05, -0.02), Some(0.3)),
+            "is itself hidden by half"
+        );
         assert!(sight.try_add(&at(0.05, -0.02), None), "has no limit");
         assert!(sight.try_add(&at(-0.08, 0.02), None), "hides a fifth");
         let hidden = 1.0 - sight.seen[0].visible as f32 / sight.seen[0].covered as f32;
         assert!((0.15..0.3).contains(&hidden), "{hidden}");
-        assert!(sight.try_add(&at(5.0, 0.0), Some(0.0)), "is out of the picture");
+        assert!(
+            sight.try_add(&at(5.0, 0.0), Some(0.0)),
+            "is out of the picture"
+        );
     }
 }

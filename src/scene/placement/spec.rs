@@ -237,7 +237,10 @@ mod tests {
     fn a_wrong_key_is_named_with_its_path() {
         let text = "placement:\n  - {count: 1, area_mm: [1, 1]}\n  - {cuont: 1}\n";
         let message = parse(text).unwrap_err().to_string();
-        assert!(message.contains("placement[1]") && message.contains("cuont"), "{message}");
+        assert!(
+            message.contains("placement[1]") && message.contains("cuont"),
+            "{message}"
+        );
         let message = parse("placement: 3").unwrap_err().to_string();
         assert!(message.contains("map of one group"), "{message}");
     }
