@@ -13,7 +13,7 @@ use crate::dataset::{
     Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record,
 };
 use crate::observer::Observer;
-use crate::render::{Frame, GpuContext, RenderError, Renderer};
+use crate::render::{Frame, RenderDevice, RenderError, SceneRenderer};
 use crate::scene::{self, ImageFormat, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
@@ -49,10 +49,11 @@ pub struct Sidecars {
 }
 
 /// The key that the scenes of a plan are drawn from. It does not depend on how boxes are
-/// drawn, so that exact and loose boxes can be compared on the same images.
+/// drawn, nor on the renderer and the images' format, so that each can be compared on the same
+/// scenes.
 pub fn scene_key(plan: &ScenePlan, seed: u64) -> SeedKey {
-    let drawn = plan.with_exact_boxes();
-    SeedKey::new(PlanHash::of(&drawn).as_str().as_bytes(), seed)
+    let scenes = plan.of_scenes();
+    SeedKey::new(PlanHash::of(&scenes).as_str().as_bytes(), seed)
 }
 
 /// Renders `count` labelled images into the folder `out`; the bytes do not depend on
@@ -72,7 +73,7 @@ pub fn generate(
     out: &Path,
     jobs: usize,
     sidecars: Sidecars,
-    context: &GpuContext,
+    device: &RenderDevice,
     observer: &dyn Observer,
 ) -> Result<Dataset, GenerateError> {
     let hash = PlanHash::of(&(plan, count, seed, sidecars));
@@ -85,15 +86,8 @@ pub fn generate(
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failure = Mutex::new(None);
-    let image = &plan.spec().image;
     let work = || -> Result<(), GenerateError> {
-        let mut renderer = Renderer::new(
-            context,
-            plan.assets(),
-            image.width_px,
-            image.height_px,
-            image.supersampling,
-        );
+        let mut renderer = SceneRenderer::new(device, plan.assets(), &plan.spec().image);
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
@@ -344,6 +338,7 @@ fn encode_16_bit(
 mod tests {
     use super::*;
     use crate::observer::Silent;
+    use crate::scene::RendererChoice;
 
     #[test]
     fn a_loose_box_keeps_its_centre() {
@@ -384,9 +379,44 @@ mod tests {
     }
 
     #[test]
+    fn what_draws_the_images_does_not_change_the_scenes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
+        let draw = |text: &str| {
+            let plan = ScenePlan::load(&path, &[text.parse().unwrap()]).unwrap();
+            (scene::sample(&plan, &scene_key(&plan, 3), 4), PlanHash::of(&plan))
+        };
+        let (scene, hash) = draw("image.supersampling=2");
+        for text in [
+            "image.supersampling=1",
+            "image.format=png",
+            "image.renderer={path_traced: {samples: 4}}",
+        ] {
+            let (other, other_hash) = draw(text);
+            assert_eq!(scene, other, "{text}");
+            assert_ne!(hash, other_hash, "{text} makes another data set");
+        }
+        assert_ne!(scene, draw("exposure_ev=1").0);
+    }
+
+    #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn bytes_do_not_depend_on_the_number_of_jobs() {
-        let (plan, context) = (plan(), GpuContext::new().unwrap());
+        assert_same_bytes(&plan());
+    }
+
+    #[test]
+    fn bytes_of_traced_images_do_not_depend_on_the_number_of_jobs() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
+        let overrides = [
+            "image.width_px=64",
+            "image.height_px=56",
+            "image.renderer={path_traced: {samples: 2}}",
+        ];
+        let overrides = overrides.map(|text| text.parse().unwrap());
+        assert_same_bytes(&ScenePlan::load(&path, &overrides).unwrap());
+    }
+
+    fn assert_same_bytes(plan: &ScenePlan) {
         let folder = tempfile::tempdir().unwrap();
         let sidecars = Sidecars {
             masks: true,
@@ -394,7 +424,8 @@ mod tests {
         };
         for jobs in [1, 3] {
             let out = folder.path().join(jobs.to_string());
-            generate(&plan, 5, 7, &out, jobs, sidecars, &context, &Silent).unwrap();
+            let device = RenderDevice::new(plan.spec().image.renderer, jobs).unwrap();
+            generate(plan, 5, 7, &out, jobs, sidecars, &device, &Silent).unwrap();
         }
         let mut files = vec!["annotations.json".to_owned(), "manifest.jsonl".to_owned()];
         for index in 0..5 {
@@ -411,9 +442,10 @@ mod tests {
     #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn labels_fit_the_picture() {
-        let (plan, context) = (plan(), GpuContext::new().unwrap());
+        let plan = plan();
+        let device = RenderDevice::new(RendererChoice::Raster, 1).unwrap();
         let key = scene_key(&plan, 0);
-        let mut renderer = Renderer::new(&context, plan.assets(), 200, 160, 2);
+        let mut renderer = SceneRenderer::new(&device, plan.assets(), &plan.spec().image);
         let mut boxes = 0;
         for index in 0..6 {
             let instance = scene::sample(&plan, &key, index);

@@ -17,7 +17,7 @@ mod spec;
 pub use asset::{Assets, Geometry, Level, Mesh};
 pub use instance::{
     Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
-    SceneInstance, Sensor, kelvin_rgb,
+    SceneInstance, Sensor, kelvin_rgb, smoothstep,
 };
 pub use noise::value_noise;
 pub use plan::ScenePlan;
@@ -25,5 +25,5 @@ pub use sampler::sample;
 pub use spec::{
     CameraSpec, Class, Colour, Dressing, DressingPart, EnvironmentSpec, Family, FamilyPart,
     GroundSpec, ImageFormat, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
-    MediumSpec, Paint, PlacementSpec, SceneSpec, SensorSpec, Shape,
+    MediumSpec, Paint, PathTracing, PlacementSpec, RendererChoice, SceneSpec, SensorSpec, Shape,
 };

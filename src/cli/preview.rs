@@ -17,7 +17,7 @@ use crate::annotation::Annotation;
 use crate::dataset::{Dataset, Split, read_image, write_atomically};
 use crate::generate::{self, scene_key};
 use crate::observer::Observer;
-use crate::render::{GpuContext, GroundTruth, Renderer};
+use crate::render::{GroundTruth, RenderDevice, SceneRenderer};
 use crate::scene::{self, ScenePlan};
 
 /// Side of a tile, in pixels.
@@ -153,15 +153,9 @@ fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<(Vec<RgbI
         let message = "--split: a scene has no splits, only a data set has";
         return Err(UserMistake(message.to_owned()).into());
     }
-    let context = GpuContext::new()?;
     let image = &plan.spec().image;
-    let mut renderer = Renderer::new(
-        &context,
-        plan.assets(),
-        image.width_px,
-        image.height_px,
-        image.supersampling,
-    );
+    let device = RenderDevice::new(image.renderer, args.common.jobs())?;
+    let mut renderer = SceneRenderer::new(&device, plan.assets(), image);
     let key = scene_key(plan, args.common.seed);
     let mut figures = Figures::default();
     let mut tiles = Vec::new();

@@ -2,7 +2,7 @@
 //! pixel is then shaded once, or at each of its samples where surfaces meet.
 
 mod context;
-mod environment;
+pub(super) mod environment;
 mod fault;
 mod meshes;
 mod occluders;
@@ -11,7 +11,7 @@ mod renderer;
 mod shader;
 mod shadow;
 mod target;
-mod uniforms;
+pub(super) mod uniforms;
 
 pub use context::{AdapterSummary, GpuContext, RenderError};
 pub use renderer::Renderer;

@@ -8,7 +8,7 @@ use crate::scene::{Assets, Part, SceneInstance};
 const NEAR_SHARE: f32 = 0.01;
 
 /// How far, in pixels, triangles may lie from the surface that they stand for.
-const TOLERANCE_PX: f32 = 0.3;
+pub(super) const TOLERANCE_PX: f32 = 0.3;
 
 /// A ball around a part of an object.
 #[derive(Debug, Clone, Copy)]

@@ -130,7 +130,8 @@ impl Light {
     }
 }
 
-pub(super) fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
+/// A smooth step from 0 at `low` to 1 at `high`.
+pub fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
     let t = ((value - low) / (high - low).max(1e-9)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::asset::Assets;
 use super::shape::signed_area;
 use super::spec::{
-    Class, EnvironmentSpec, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
-    SceneSpec, Shape,
+    Class, EnvironmentSpec, FamilyPart, ImageSpec, LabelRule, LightSpec, MaterialSpec,
+    MediumEffect, Paint, PathTracing, RendererChoice, SceneSpec, Shape,
 };
 use crate::annotation::Category;
 use crate::spec::{self, Distribution, Override, Problems, SpecError};
@@ -60,11 +60,18 @@ impl ScenePlan {
         &self.assets
     }
 
-    /// The plan with boxes drawn exactly, for what does not depend on how they are drawn.
-    pub fn with_exact_boxes(&self) -> Self {
+    /// The plan of the scenes alone: without how boxes are drawn around their objects, what
+    /// draws their images and how these are encoded.
+    pub fn of_scenes(&self) -> Self {
         let mut plan = self.clone();
         let exact = LabelRule::default();
         (plan.spec.labels.margin, plan.spec.labels.square) = (exact.margin, exact.square);
+        let ImageSpec {
+            width_px,
+            height_px,
+            ..
+        } = plan.spec.image;
+        plan.spec.image = ImageSpec::new(width_px, height_px);
         plan
     }
 
@@ -134,6 +141,9 @@ impl SceneSpec {
         }
         let ok = (1..=2).contains(&self.image.supersampling);
         problems.require(ok, "image.supersampling", "must be 1 or 2");
+        if let RendererChoice::PathTraced(tracing) = &self.image.renderer {
+            check_tracing(problems, tracing);
+        }
         let (camera, sensor) = (&self.camera, &self.sensor);
         for (key, distribution, low, high) in [
             ("camera.distance_mm", &camera.distance_mm, 20.0, 1e5),
@@ -320,6 +330,18 @@ impl SceneSpec {
                 problems.require(ok, &format!("{key}.class"), "the class name is empty");
             }
         }
+    }
+}
+
+fn check_tracing(problems: &mut Problems, tracing: &PathTracing) {
+    for (name, value, range) in [
+        ("samples", tracing.samples, 1..=65_536),
+        ("bounces", tracing.bounces, 0..=32),
+    ] {
+        let key = format!("image.renderer.path_traced.{name}");
+        let (low, high) = (range.start(), range.end());
+        let message = format!("{value} is not within {low}..={high}");
+        problems.require(range.contains(&value), &key, message);
     }
 }
 
@@ -579,6 +601,11 @@ mod tests {
         spec.objects[0].shape = Some(Shape::Sphere { diameter_mm: -1.0 });
         spec.placement.clustering = 2.0;
         spec.image.supersampling = 3;
+        spec.image.renderer = RendererChoice::PathTraced(PathTracing {
+            samples: 0,
+            bounces: 33,
+            ..PathTracing::default()
+        });
         spec.lights = vec![spec.lights[0].clone(); 5];
         spec.objects[1].shape = Some(Shape::Extrusion {
             // Crosses itself.
@@ -598,6 +625,8 @@ mod tests {
             "objects[2].shape",
             "placement.clustering",
             "image.supersampling",
+            "image.renderer.path_traced.samples",
+            "image.renderer.path_traced.bounces",
             "at most 4 lights",
         ] {
             assert!(message.contains(part), "{part} is not in {message}");

@@ -16,14 +16,14 @@ const GROUND_IN_LIGHT: f32 = 0.8;
 
 /// The environment of one scene above its ground.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(in crate::render) struct Surroundings {
     environment: Environment,
     /// Radiance of the ground.
     ground: Vec3,
 }
 
 impl Surroundings {
-    pub(super) fn new(scene: &SceneInstance) -> Self {
+    pub(in crate::render) fn new(scene: &SceneInstance) -> Self {
         let mut surroundings = Surroundings {
             environment: scene.environment,
             ground: Vec3::ZERO,
@@ -43,7 +43,7 @@ impl Surroundings {
     }
 
     /// Radiance from a unit direction over the lobe of a mirror of this roughness.
-    fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
+    pub(in crate::render) fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
         let edge = 0.02 + 0.5 * roughness;
         let t = ((direction.z + edge) / (2.0 * edge)).clamp(0.0, 1.0);
         self.ground
@@ -126,7 +126,7 @@ fn evaluated(harmonics: &[Vec3; 9], normal: Vec3) -> Vec3 {
 }
 
 /// The direction at a point of the octahedron's square -1..1.
-fn from_square(at: Vec2) -> Vec3 {
+pub(in crate::render) fn from_square(at: Vec2) -> Vec3 {
     let up = 1.0 - at.x.abs() - at.y.abs();
     let below = (-up).max(0.0);
     Vec3::new(at.x - below.copysign(at.x), at.y - below.copysign(at.y), up).normalize()

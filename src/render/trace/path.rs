@@ -1,0 +1,416 @@
+//! Paths of light, traced from the camera in small batches: all rays of one bounce at a time,
+//! so that packets of them can be formed.
+
+use glam::{Vec2, Vec3};
+
+use super::super::view::View;
+use super::light::Emitter;
+use super::lobe::Lobes;
+use super::model::{Model, Optical};
+use super::packet::{LANES, NOTHING, Packet};
+use super::sample::{Points, mixed};
+use super::sky::Sky;
+
+/// Side of the squares of pixels that are traced together.
+pub(super) const TILE_PX: usize = 8;
+
+/// Samples of a pixel that are traced together, at most.
+const BATCH: usize = 16;
+
+/// Paths end by chance from this bounce on, as likely as they carry little light.
+const ROULETTE_FROM: u32 = 1;
+
+/// The brightest that light may be that comes over more than one surface, over full scale.
+/// Without a limit few paths of very much light leave bright specks.
+const INDIRECT_LIMIT: f32 = 8.0;
+
+/// Rays set out on at most this far a way, in metres.
+const FAR: f32 = 1e30;
+
+/// What all tiles of an image share.
+#[derive(Debug)]
+pub(super) struct Tracer<'a> {
+    pub model: &'a Model,
+    pub sky: &'a Sky,
+    pub lights: &'a [Emitter],
+    pub points: &'a Points,
+    pub view: &'a View,
+    pub size_px: [usize; 2],
+    pub bounces: u32,
+    pub noise_seed: u32,
+    /// Full scale of the picture over radiance.
+    pub gain: f32,
+}
+
+/// What is known of one pixel.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Pixel {
+    pub radiance: Vec3,
+    /// Of what the mean ray meets first: what share of even light it sends back, and its normal.
+    pub albedo: Vec3,
+    pub normal: Vec3,
+    /// Variance of the radiance's luminance.
+    pub variance: f32,
+    /// Ground truth at the pixel's centre.
+    pub id: u32,
+    pub depth_m: f32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ray {
+    origin: Vec3,
+    direction: Vec3,
+    path: u32,
+}
+
+/// A ray that brings light if nothing stands in its way.
+#[derive(Debug, Clone, Copy)]
+struct Feeler {
+    ray: Ray,
+    far: f32,
+    light: Vec3,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Path {
+    throughput: Vec3,
+    radiance: Vec3,
+    /// Density of the last direction.
+    density: f32,
+    /// A hash of the image's seed and the pixel.
+    key: u32,
+    sample: u32,
+    albedo: Vec3,
+    normal: Vec3,
+}
+
+/// Room for the rays of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    paths: Vec<Path>,
+    rays: Vec<Ray>,
+    next: Vec<Ray>,
+    feelers: Vec<Feeler>,
+    faces: Vec<(u32, f32, u32)>,
+}
+
+/// The power heuristic (Veach and Guibas 1995, "Optimally combining sampling techniques").
+#[inline(always)]
+fn share(own: f32, other: f32) -> f32 {
+    let squared = own * own;
+    squared / (squared + other * other)
+}
+
+pub(super) fn luminance(rgb: Vec3) -> f32 {
+    rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
+}
+
+impl Tracer<'_> {
+    /// The direction through a point of the image, 1 along the line of sight.
+    fn ray(&self, at_px: Vec2) -> Vec3 {
+        let [right, up, forward] = self.view.axes;
+        let [horizontal, vertical] = self.view.tangents;
+        let size = Vec2::new(self.size_px[0] as f32, self.size_px[1] as f32);
+        let centred = at_px / size * 2.0 - 1.0;
+        forward + right * (horizontal * centred.x) - up * (vertical * centred.y)
+    }
+
+    /// Traces the rows from `top` on that `rows` has room for, at most a tile's.
+    pub(super) fn strip(&self, top: usize, rows: &mut [Pixel], scratch: &mut Scratch) {
+        let [width, _] = self.size_px;
+        for left in (0..width).step_by(TILE_PX) {
+            let right = (left + TILE_PX).min(width);
+            let places: Vec<[usize; 2]> = (0..rows.len() / width)
+                .flat_map(|row| (left..right).map(move |column| [column, row]))
+                .collect();
+            self.label(top, &places, rows);
+            self.tile(top, &places, rows, scratch);
+        }
+    }
+
+    /// What lies at the pixels' centres.
+    fn label(&self, top: usize, places: &[[usize; 2]], rows: &mut [Pixel]) {
+        let [width, _] = self.size_px;
+        for group in places.chunks(LANES) {
+            let mut packet = Packet::default();
+            let mut lengths = [1.0; LANES];
+            for (lane, [column, row]) in group.iter().enumerate() {
+                let at = Vec2::new(*column as f32, (top + row) as f32) + 0.5;
+                let direction = self.ray(at);
+                lengths[lane] = direction.length();
+                packet.set(lane, self.view.position, direction / lengths[lane], FAR);
+            }
+            let mut before = packet;
+            self.model.solid.nearest(&mut packet);
+            if self.model.has_media() {
+                self.model.media.nearest(&mut before);
+            }
+            for (lane, [column, row]) in group.iter().enumerate() {
+                let pixel = &mut rows[row * width + column];
+                let is_medium = before.number[lane] != NOTHING && before.far[lane] < packet.far[lane];
+                let found = if is_medium { &before } else { &packet };
+                if found.number[lane] != NOTHING {
+                    pixel.id = self.model.owner(found.number[lane], is_medium);
+                    pixel.depth_m = found.far[lane] / lengths[lane];
+                }
+            }
+        }
+    }
+
+    fn tile(&self, top: usize, places: &[[usize; 2]], rows: &mut [Pixel], scratch: &mut Scratch) {
+        let [width, _] = self.size_px;
+        let count = self.points.count();
+        let mut squares = [0.0_f32; TILE_PX * TILE_PX];
+        for first in (0..count).step_by(BATCH) {
+            let samples = first..(first + BATCH).min(count);
+            self.begin(top, places, samples.clone(), scratch);
+            self.follow(scratch);
+            for (index, paths) in scratch.paths.chunks(samples.len()).enumerate() {
+                let [column, row] = places[index];
+                let pixel = &mut rows[row * width + column];
+                for path in paths {
+                    pixel.radiance += path.radiance;
+                    pixel.albedo += path.albedo;
+                    pixel.normal += path.normal;
+                    squares[index] += luminance(path.radiance).powi(2);
+                }
+            }
+        }
+        let count = count as f32;
+        for (square, [column, row]) in squares.iter().zip(places) {
+            let pixel = &mut rows[row * width + column];
+            pixel.radiance /= count;
+            pixel.albedo /= count;
+            pixel.normal /= count;
+            let spread = (square / count - luminance(pixel.radiance).powi(2)).max(0.0);
+            pixel.variance = spread / (count - 1.0).max(1.0);
+        }
+    }
+
+    /// Sets out from the camera, pixel by pixel.
+    fn begin(
+        &self,
+        top: usize,
+        places: &[[usize; 2]],
+        samples: std::ops::Range<usize>,
+        scratch: &mut Scratch,
+    ) {
+        scratch.paths.clear();
+        scratch.rays.clear();
+        for [column, row] in places {
+            let place = (top + row) * self.size_px[0] + column;
+            let key = mixed(mixed(place as u32) ^ self.noise_seed);
+            let stream = self.points.stream(key, 0);
+            let corner = Vec2::new(*column as f32, (top + row) as f32);
+            for sample in samples.clone() {
+                scratch.rays.push(Ray {
+                    origin: self.view.position,
+                    direction: self.ray(corner + stream.at(sample)).normalize(),
+                    path: scratch.paths.len() as u32,
+                });
+                scratch.paths.push(Path {
+                    throughput: Vec3::ONE,
+                    key,
+                    sample: sample as u32,
+                    ..Path::default()
+                });
+            }
+        }
+    }
+
+    /// Follows all paths to their ends.
+    fn follow(&self, scratch: &mut Scratch) {
+        for bounce in 0..=self.bounces {
+            scratch.next.clear();
+            scratch.feelers.clear();
+            let rays = std::mem::take(&mut scratch.rays);
+            for group in rays.chunks(LANES) {
+                let mut packet = Packet::default();
+                for (lane, ray) in group.iter().enumerate() {
+                    packet.set(lane, ray.origin, ray.direction, FAR);
+                }
+                if bounce == 0 && self.model.has_media() {
+                    let before = packet;
+                    self.model.solid.nearest(&mut packet);
+                    self.pass_media(group, before, &packet, scratch);
+                } else {
+                    self.model.solid.nearest(&mut packet);
+                }
+                for (lane, ray) in group.iter().enumerate() {
+                    let far = if packet.number[lane] == NOTHING { f32::INFINITY } else { packet.far[lane] };
+                    if bounce > 0 {
+                        self.see_lights(ray, far, bounce, &mut scratch.paths);
+                    }
+                    if far == f32::INFINITY {
+                        self.see_sky(ray, bounce, &mut scratch.paths);
+                    } else {
+                        let at = [packet.u[lane], packet.v[lane]];
+                        self.scatter(ray, packet.number[lane], at, bounce, scratch);
+                    }
+                }
+            }
+            self.feel(bounce > 0, scratch);
+            // The next rays take the room of the last.
+            scratch.rays = std::mem::replace(&mut scratch.next, rays);
+        }
+        self.leave(scratch);
+    }
+
+    /// Light lost and gained in bodies before what the camera sees.
+    fn pass_media(&self, group: &[Ray], mut packet: Packet, solid: &Packet, scratch: &mut Scratch) {
+        let faces = &mut scratch.faces;
+        faces.clear();
+        self.model.media.all(&mut packet, |lane, distance, number| {
+            faces.push((lane as u32, distance, number));
+        });
+        for (lane, ray) in group.iter().enumerate() {
+            let own = faces.iter().filter(|face| face.0 as usize == lane);
+            let own = own.map(|(_, distance, number)| (*distance, *number));
+            let Optical { absorption, glow } =
+                self.model.optical(ray.origin, ray.direction, solid.far[lane], own);
+            let path = &mut scratch.paths[ray.path as usize];
+            path.throughput *= (-absorption).exp();
+            path.radiance += glow;
+        }
+    }
+
+    /// Adds light to a path, with a limit on what comes over several surfaces.
+    #[inline(always)]
+    fn add(&self, path: &mut Path, light: Vec3, is_indirect: bool) {
+        let most = light.max_element() * self.gain;
+        let scale = if is_indirect && most > INDIRECT_LIMIT { INDIRECT_LIMIT / most } else { 1.0 };
+        path.radiance += light * scale;
+    }
+
+    /// Light of the bodies of lights that a ray meets after a reflection.
+    #[inline(always)]
+    fn see_lights(&self, ray: &Ray, far: f32, bounce: u32, paths: &mut [Path]) {
+        let path = &mut paths[ray.path as usize];
+        for light in self.lights {
+            if let Some((radiance, density)) = light.seen(ray.origin, ray.direction, far) {
+                let arriving = path.throughput * radiance * share(path.density, density);
+                self.add(path, arriving, bounce > 1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn see_sky(&self, ray: &Ray, bounce: u32, paths: &mut [Path]) {
+        let path = &mut paths[ray.path as usize];
+        let mut arriving = path.throughput * self.sky.radiance(ray.direction);
+        if bounce == 0 {
+            path.albedo = Vec3::ONE;
+        } else if self.sky.is_uneven() {
+            arriving *= share(path.density, self.sky.density(ray.direction));
+        }
+        self.add(path, arriving, bounce > 1);
+    }
+
+    /// Reflects a ray where it meets a triangle, and feels for the lights from there.
+    fn scatter(&self, ray: &Ray, number: u32, [u, v]: [f32; 2], bounce: u32, scratch: &mut Scratch) {
+        let hit = self.model.hit(number, u, v, ray.direction);
+        let lobes = Lobes::new(&hit.surface, -ray.direction);
+        let path = &mut scratch.paths[ray.path as usize];
+        if bounce == 0 {
+            path.albedo = lobes.reflected;
+            path.normal = hit.surface.normal;
+        }
+        if hit.surface.emission != Vec3::ZERO {
+            let light = path.throughput * hit.surface.emission;
+            self.add(path, light, bounce > 1);
+        }
+        let per_bounce = self.lights.len() as u32 + 3;
+        let first = 1 + bounce * per_bounce;
+        let sample = path.sample as usize;
+        let feel = |light: Vec3, towards: Vec3, far: f32| Feeler {
+            ray: Ray {
+                origin: hit.origin,
+                direction: towards,
+                path: ray.path,
+            },
+            far,
+            light,
+        };
+        for (light, dimension) in self.lights.iter().zip(first + 3..) {
+            let at = self.points.stream(path.key, dimension).at(sample);
+            let Some(sight) = light.sampled(hit.origin, at) else {
+                continue;
+            };
+            let (reflectance, density) = lobes.evaluated(sight.towards);
+            let weight = if sight.density > 0.0 { share(sight.density, density) } else { 1.0 };
+            let arriving = path.throughput * reflectance * sight.arriving * weight;
+            if arriving.max_element() > 0.0 {
+                let far = (sight.distance * 0.9999).min(FAR);
+                scratch.feelers.push(feel(arriving, sight.towards, far));
+            }
+        }
+        if self.sky.is_uneven() {
+            let at = self.points.stream(path.key, first + 2).at(sample);
+            let (towards, sky_density) = self.sky.sampled(at);
+            let (reflectance, density) = lobes.evaluated(towards);
+            let weight = share(sky_density, density) / sky_density;
+            let arriving = path.throughput * reflectance * self.sky.radiance(towards) * weight;
+            if arriving.max_element() > 0.0 {
+                scratch.feelers.push(feel(arriving, towards, FAR));
+            }
+        }
+        let choice = self.points.stream(path.key, first).at(sample);
+        let at = self.points.stream(path.key, first + 1).at(sample);
+        let Some((direction, weight, density)) = lobes.sampled(choice.x, at) else {
+            return;
+        };
+        if direction.dot(hit.geometric) <= 0.0 {
+            return;
+        }
+        path.throughput *= weight;
+        path.density = density;
+        if bounce >= ROULETTE_FROM {
+            let kept = path.throughput.max_element().clamp(0.05, 1.0);
+            if choice.y >= kept {
+                return;
+            }
+            path.throughput /= kept;
+        }
+        scratch.next.push(Ray {
+            origin: hit.origin,
+            direction,
+            path: ray.path,
+        });
+    }
+
+    /// Adds the light of all feelers that nothing stops.
+    fn feel(&self, is_indirect: bool, scratch: &mut Scratch) {
+        for group in scratch.feelers.chunks(LANES) {
+            let mut packet = Packet::default();
+            for (lane, feeler) in group.iter().enumerate() {
+                packet.set(lane, feeler.ray.origin, feeler.ray.direction, feeler.far);
+            }
+            self.model.solid.block(&mut packet);
+            for (lane, feeler) in group.iter().enumerate() {
+                if packet.far[lane] > 0.0 {
+                    let path = &mut scratch.paths[feeler.ray.path as usize];
+                    self.add(path, feeler.light, is_indirect);
+                }
+            }
+        }
+    }
+
+    /// The last rays meet lights and the sky only.
+    fn leave(&self, scratch: &mut Scratch) {
+        for group in scratch.rays.chunks(LANES) {
+            let mut packet = Packet::default();
+            for (lane, ray) in group.iter().enumerate() {
+                packet.set(lane, ray.origin, ray.direction, FAR);
+            }
+            self.model.solid.nearest(&mut packet);
+            for (lane, ray) in group.iter().enumerate() {
+                let is_free = packet.number[lane] == NOTHING;
+                let far = if is_free { f32::INFINITY } else { packet.far[lane] };
+                self.see_lights(ray, far, self.bounces + 1, &mut scratch.paths);
+                if is_free {
+                    self.see_sky(ray, self.bounces + 1, &mut scratch.paths);
+                }
+            }
+        }
+    }
+}
