@@ -29,6 +29,7 @@ pub(super) struct Surface {
 
 /// The specular albedo of a rough dielectric or metal for even light, the rasteriser's fit
 /// (Karis 2013, "Physically based shading on mobile").
+#[inline(always)]
 pub(super) fn specular_albedo(f0: Vec3, roughness: f32, view_cosine: f32) -> Vec3 {
     let x = 1.0 - roughness;
     let y = 0.0425 - 0.0275 * roughness;
@@ -48,6 +49,7 @@ struct Mirror {
 }
 
 impl Mirror {
+    #[inline(always)]
     fn new(f0: Vec3, roughness: f32) -> Self {
         let alpha = (roughness * roughness).max(0.002);
         Mirror {
@@ -115,6 +117,7 @@ pub(super) struct Lobes {
 
 impl Lobes {
     /// `view` is the unit vector towards the viewer.
+    #[inline(always)]
     pub(super) fn new(surface: &Surface, view: Vec3) -> Self {
         let mut normal = surface.normal;
         let cosine = normal.dot(view);
@@ -155,6 +158,7 @@ impl Lobes {
         }
     }
 
+    #[inline(always)]
     fn local(&self, direction: Vec3) -> Vec3 {
         Vec3::from(self.axes.map(|axis| direction.dot(axis)))
     }

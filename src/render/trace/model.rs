@@ -16,8 +16,25 @@ const OFFSET: f32 = 2e-5;
 struct Facet {
     corners: [Vec3; 3],
     normals: [Vec3; 3],
+    /// Unit normal of the triangle, on the side of the corners' normals.
+    geometric: Vec3,
     /// The part's number: 0 for the ground.
     part: u32,
+}
+
+impl Facet {
+    fn new(corners: [Vec3; 3], normals: [Vec3; 3], part: u32) -> Self {
+        let [a, b, c] = corners;
+        let flat = (b - a).cross(c - a).normalize_or(Vec3::Z);
+        // Triangles of a mirrored part turn the other way than their normals.
+        let is_mirrored = flat.dot(normals[0] + normals[1] + normals[2]) < 0.0;
+        Facet {
+            corners,
+            normals,
+            geometric: if is_mirrored { -flat } else { flat },
+            part,
+        }
+    }
 }
 
 /// What a surface of one part needs to be known by.
@@ -137,16 +154,22 @@ impl Model {
         let weights = [1.0 - u - v, u, v];
         let [a, b, c] = facet.corners;
         let position = a * weights[0] + b * weights[1] + c * weights[2];
-        let mut geometric = (b - a).cross(c - a).normalize_or(Vec3::Z);
-        let [na, nb, nc] = facet.normals;
-        let mut normal = (na * weights[0] + nb * weights[1] + nc * weights[2]).normalize_or(geometric);
-        if facet.part > 0 && normal.dot(geometric) < 0.0 {
-            // Triangles of a mirrored part turn the other way than their normals.
-            geometric = -geometric;
-        }
+        let reach = position.abs().max_element().max(1e-3) * OFFSET;
+        let mut geometric = facet.geometric;
         let is_behind = direction.dot(geometric) > 0.0;
+        if facet.part == 0 {
+            let normal = if is_behind { Vec3::NEG_Z } else { Vec3::Z };
+            return Hit {
+                origin: position + normal * reach,
+                geometric: normal,
+                surface: self.surface(0, position, normal),
+            };
+        }
+        let [na, nb, nc] = facet.normals;
+        let mut normal =
+            (na * weights[0] + nb * weights[1] + nc * weights[2]).normalize_or(geometric);
         let mut origin = position;
-        if facet.part > 0 && !is_behind {
+        if !is_behind {
             // On the curved surface that the triangle stands for, so that it does not shade
             // itself (Hanika 2021, "Hacking the shadow terminator").
             for ((corner, normal), weight) in facet.corners.iter().zip(facet.normals).zip(weights) {
@@ -161,7 +184,6 @@ impl Model {
         if surface.normal.dot(normal) <= 0.0 {
             surface.normal = normal;
         }
-        let reach = position.abs().max_element().max(1e-3) * OFFSET;
         Hit {
             origin: origin + geometric * reach,
             geometric,
@@ -169,6 +191,7 @@ impl Model {
         }
     }
 
+    #[inline(always)]
     fn surface(&self, number: u32, world: Vec3, normal: Vec3) -> Surface {
         let skin = &self.skins[number as usize];
         let mut surface = Surface {
@@ -182,6 +205,14 @@ impl Model {
             }
             return surface;
         }
+        if matches!(skin.pattern, Pattern::Plain) && skin.translucency == 0.0 {
+            return surface;
+        }
+        self.patterned(number, world, surface)
+    }
+
+    fn patterned(&self, number: u32, world: Vec3, mut surface: Surface) -> Surface {
+        let (skin, normal) = (&self.skins[number as usize], surface.normal);
         let (mut pip_radius, mut pips) = (0.0, None);
         match skin.pattern {
             Pattern::Plain => {}
@@ -244,9 +275,7 @@ impl Model {
             let at = origin + direction * distance;
             let local = skin.local_from_world.transform_point3(at) * skin.scale;
             let dense = density(local / medium.mottling_scale_m, medium.mottling, facet.part);
-            let [a, b, c] = facet.corners;
-            let flat = (b - a).cross(c - a);
-            let leaves = flat.dot(direction) * flat.dot(facet.normals[0]).signum() > 0.0;
+            let leaves = facet.geometric.dot(direction) > 0.0;
             // From the body's middle, since small numbers keep more of their digits.
             let seen = distance.min(end) - (skin.middle - origin).length();
             let way = if leaves { seen } else { -seen } * dense;
@@ -323,11 +352,8 @@ fn ground_facets(scene: &SceneInstance) -> Vec<Facet> {
     let half = scene.ground.half_side_m;
     let corner = |x: f32, y: f32| Vec3::new(x * half, y * half, 0.0);
     let square = [corner(-1.0, -1.0), corner(1.0, -1.0), corner(1.0, 1.0), corner(-1.0, 1.0)];
-    let facet = |corners: [usize; 3]| Facet {
-        corners: corners.map(|index| square[index]),
-        normals: [Vec3::Z; 3],
-        part: 0,
-    };
+    let facet =
+        |corners: [usize; 3]| Facet::new(corners.map(|index| square[index]), [Vec3::Z; 3], 0);
     vec![facet([0, 1, 2]), facet([0, 2, 3])]
 }
 
@@ -342,9 +368,8 @@ fn add_facets(facets: &mut Vec<Facet>, part: &Part, assets: &Assets, level: usiz
     let turn = glam::Mat3::from_mat4(part.world_from_local).inverse().transpose();
     let normals: Vec<Vec3> =
         geometry.normals.iter().map(|normal| (turn * *normal).normalize_or_zero()).collect();
-    facets.extend(geometry.triangles.iter().map(|triangle| Facet {
-        corners: triangle.map(|index| positions[index as usize]),
-        normals: triangle.map(|index| normals[index as usize]),
-        part: number,
+    facets.extend(geometry.triangles.iter().map(|triangle| {
+        let corners = triangle.map(|index| positions[index as usize]);
+        Facet::new(corners, triangle.map(|index| normals[index as usize]), number)
     }));
 }

@@ -212,7 +212,7 @@ impl Hierarchy {
             })
             .collect();
         let mut spent = std::time::Duration::ZERO;
-        let built = build_bvh2_from_tris(&triangles, BvhBuildParams::fast_build(), &mut spent);
+        let built = build_bvh2_from_tris(&triangles, BvhBuildParams::medium_build(), &mut spent);
         let nodes = built.nodes.iter().map(|node| Node {
             low: node.aabb().min.to_array(),
             first: node.first_index,

@@ -46,7 +46,9 @@ fn sobol(index: u32) -> u32 {
 #[derive(Debug)]
 pub(super) struct Points {
     count: usize,
-    sets: Vec<Vec<[u32; 2]>>,
+    /// One set after another; their number is a power of two.
+    points: Vec<[u32; 2]>,
+    sets: usize,
 }
 
 /// One pair of dimensions of one pixel.
@@ -58,7 +60,7 @@ pub(super) struct Stream<'a> {
 
 impl Points {
     pub(super) fn new(count: usize) -> Self {
-        let sets = (TABLE_POINTS / count.max(1)).clamp(8, 64) as u32;
+        let sets = (TABLE_POINTS / count.max(1)).clamp(8, 64).next_power_of_two();
         let set = |number: u32| {
             let seed = mixed(number ^ 0x5bd1_e995);
             let mut points: Vec<[u32; 2]> = (0..count as u32)
@@ -78,7 +80,8 @@ impl Points {
         };
         Points {
             count,
-            sets: (0..sets).map(set).collect(),
+            points: (0..sets as u32).flat_map(set).collect(),
+            sets,
         }
     }
 
@@ -91,8 +94,9 @@ impl Points {
     pub(super) fn stream(&self, pixel: u32, dimension: u32) -> Stream<'_> {
         let a = mixed(pixel ^ dimension.wrapping_mul(0x9e37_79b9));
         let b = mixed(a ^ 0x68bc_21eb);
+        let set = (a >> 8) as usize & (self.sets - 1);
         Stream {
-            points: &self.sets[(a >> 8) as usize % self.sets.len()],
+            points: &self.points[set * self.count..(set + 1) * self.count],
             shift: [a, b],
         }
     }
