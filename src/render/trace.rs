@@ -6,6 +6,7 @@
 
 mod denoise;
 mod develop;
+mod lanes;
 mod light;
 mod lobe;
 mod model;

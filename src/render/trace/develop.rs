@@ -5,6 +5,7 @@ use glam::{Vec2, Vec3};
 use rayon::prelude::*;
 
 use super::super::raster::uniforms::blur_weights;
+use super::path::luminance;
 use super::sample::mixed;
 use crate::scene::SceneInstance;
 
@@ -13,6 +14,7 @@ pub(super) fn develop(scene: &SceneInstance, radiance: Vec<Vec3>) -> image::RgbI
     let (width, height) = (scene.width_px as usize, scene.height_px as usize);
     let radiance = blurred(radiance, width, scene.sensor.blur_px);
     let gain = scene.exposure_ev.exp2();
+    let is_grey = scene.sensor.monochrome;
     let size = Vec2::new(width as f32, height as f32);
     let mut rgb = vec![0; width * height * 3];
     rgb.par_chunks_mut(width * 3).enumerate().for_each(|(row, line)| {
@@ -21,12 +23,20 @@ pub(super) fn develop(scene: &SceneInstance, radiance: Vec<Vec3>) -> image::RgbI
             let centred = (position / size - 0.5) * 2.0;
             let falloff = 1.0 - scene.sensor.vignetting * centred.length_squared() * 0.5;
             let place = row * width + column;
-            let linear = radiance[place] * (falloff * gain);
+            let sum = match is_grey {
+                true => Vec3::splat(luminance(radiance[place])),
+                false => radiance[place],
+            };
+            let linear = sum * (falloff * gain);
             let mut colour = Vec3::from(linear.to_array().map(|value| encoded(shoulder(value))));
             if scene.sensor.noise > 0.0 {
                 let key = mixed(place as u32 ^ scene.sensor.noise_seed);
                 let grain = [0, 1, 2].map(|channel| normal_draw(key.wrapping_add(channel)));
-                colour += scene.sensor.noise * (Vec3::from(grain) * 0.5 + grain[1] * 0.6);
+                colour += scene.sensor.noise
+                    * match is_grey {
+                        true => Vec3::splat(grain[1]),
+                        false => Vec3::from(grain) * 0.5 + grain[1] * 0.6,
+                    };
             }
             *out = (colour.clamp(Vec3::ZERO, Vec3::ONE) * 255.0).to_array().map(|c| c.round() as u8);
         }
@@ -107,7 +117,9 @@ mod tests {
 
     #[test]
     fn tones_are_those_of_the_curve() {
-        assert!((encoded(0.5) - 0.735_357).abs() < 1e-4 && encoded(0.0) == 0.0 && encoded(2.0) == 1.0);
+        for (linear, expected) in [(0.5, 0.735_357), (0.001, 0.012_92), (0.0, 0.0), (2.0, 1.0)] {
+            assert!((encoded(linear) - expected).abs() < 1e-4, "{linear}");
+        }
         assert_eq!(shoulder(0.6), 0.6);
         assert!(shoulder(0.8) < 0.8 && shoulder(9.0) <= 1.0 && shoulder(0.8) > shoulder(0.75));
     }

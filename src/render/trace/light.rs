@@ -2,8 +2,9 @@
 
 use std::f32::consts::PI;
 
-use glam::{Vec2, Vec3};
+use glam::{Vec3, Vec4};
 
+use super::lanes::{Vec3x4, sqrt};
 use super::sample::{across, cone};
 use crate::scene::{Light, LightSource, smoothstep};
 
@@ -37,15 +38,15 @@ impl Spot {
     }
 }
 
-/// What of a light is looked at.
+/// What of a light is looked at, from four points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight {
-    pub towards: Vec3,
-    pub distance: f32,
-    /// Radiance over the density of the direction.
-    pub arriving: Vec3,
+    pub towards: Vec3x4,
+    pub distance: Vec4,
+    /// Radiance over the density of the direction; nothing where the light is not seen.
+    pub arriving: Vec3x4,
     /// Density over solid angle, or 0 where no other ray could meet the light.
-    pub density: f32,
+    pub density: Vec4,
 }
 
 impl Emitter {
@@ -58,7 +59,7 @@ impl Emitter {
                 angular_diameter_deg,
             } => {
                 let half = angular_diameter_deg.to_radians() / 2.0;
-                let [x, y] = across(towards);
+                let [x, y] = across(Vec3x4::splat(towards)).map(|axis| axis.lanes()[0]);
                 // The integral of the cosine over the cone is pi times the square of the sine.
                 let solid = PI * half.sin().powi(2);
                 let versine = 2.0 * (half / 2.0).sin().powi(2);
@@ -106,52 +107,58 @@ impl Emitter {
         Emitter { strength, body }
     }
 
-    /// A direction from a point towards the light, with a density over solid angle.
+    /// Directions from points towards the light, with their density over solid angle.
     #[inline(always)]
-    pub(super) fn sampled(&self, from: Vec3, at: Vec2) -> Option<Sight> {
+    pub(super) fn sampled(&self, from: Vec3x4, at: [Vec4; 2]) -> Sight {
+        let strength = Vec3x4::splat(self.strength);
         match self.body {
             Body::Cone { axes, versine } => {
-                let towards = turned(axes, cone(at, versine));
-                Some(Sight {
-                    towards,
-                    distance: f32::INFINITY,
-                    arriving: self.strength * if versine > 0.0 { 2.0 * PI * versine } else { 1.0 },
-                    density: if versine > 0.0 { 1.0 / (2.0 * PI * versine) } else { 0.0 },
-                })
+                let solid = 2.0 * PI * versine;
+                let is_point = versine <= 0.0;
+                Sight {
+                    towards: turned(axes.map(Vec3x4::splat), cone(at, Vec4::splat(versine))),
+                    distance: Vec4::INFINITY,
+                    arriving: strength * Vec4::splat(if is_point { 1.0 } else { solid }),
+                    density: Vec4::splat(if is_point { 0.0 } else { 1.0 / solid }),
+                }
             }
             Body::Ball {
                 centre,
                 radius,
                 spot,
             } => {
-                let between = centre - from;
-                let squared = between.length_squared().max(1e-12);
-                let distance = squared.sqrt();
-                let axis = between / distance;
-                let share = spot.map_or(1.0, |spot| spot.share(axis));
-                if share <= 0.0 {
-                    return None;
-                }
+                let between = Vec3x4::splat(centre) - from;
+                let squared = between.dot(between).max(Vec4::splat(1e-12));
+                let distance = sqrt(squared);
+                let axis = between * (1.0 / distance);
+                let share = spot.map_or(Vec4::ONE, |spot| {
+                    Vec4::from(axis.lanes().map(|axis| spot.share(axis)))
+                });
                 if radius == 0.0 {
-                    return Some(Sight {
+                    return Sight {
                         towards: axis,
                         distance,
-                        arriving: self.strength * (share / squared),
-                        density: 0.0,
-                    });
+                        arriving: strength * (share / squared),
+                        density: Vec4::ZERO,
+                    };
                 }
-                let versine = ball_versine(radius, squared)?;
+                // From within the ball none of it is seen.
+                let sine_squared = Vec4::splat(radius * radius) / squared;
+                let is_outside = sine_squared.cmplt(Vec4::ONE);
+                let share = Vec4::select(is_outside, share, Vec4::ZERO);
+                let versine = versine_of(sine_squared.min(Vec4::splat(0.9999)));
                 let [x, y] = across(axis);
                 let local = cone(at, versine);
                 // Where the direction meets the ball.
-                let off = squared * (1.0 - local.z * local.z).max(0.0);
-                let depth = (radius * radius - off).max(0.0).sqrt();
-                Some(Sight {
+                let off = squared * (1.0 - local.z * local.z).max(Vec4::ZERO);
+                let depth = sqrt((radius * radius - off).max(Vec4::ZERO));
+                let solid = 2.0 * PI * versine;
+                Sight {
                     towards: turned([x, y, axis], local),
                     distance: distance * local.z - depth,
-                    arriving: self.strength * (share * 2.0 * PI * versine),
-                    density: 1.0 / (2.0 * PI * versine),
-                })
+                    arriving: strength * (share * solid),
+                    density: 1.0 / solid,
+                }
             }
             Body::Rectangle {
                 centre,
@@ -159,18 +166,20 @@ impl Emitter {
                 front,
                 area,
             } => {
-                let square = at * 2.0 - 1.0;
-                let between = centre + half[0] * square.x + half[1] * square.y - from;
-                let squared = between.length_squared().max(1e-12);
-                let distance = squared.sqrt();
-                let towards = between / distance;
-                let cosine = -towards.dot(front);
-                (cosine > 0.0).then(|| Sight {
+                let [x, y] = at.map(|along| along * 2.0 - 1.0);
+                let [width, height] = half.map(Vec3x4::splat);
+                let between = Vec3x4::splat(centre) + width * x + height * y - from;
+                let squared = between.dot(between).max(Vec4::splat(1e-12));
+                let distance = sqrt(squared);
+                let towards = between * (1.0 / distance);
+                let cosine = -towards.dot(Vec3x4::splat(front));
+                let facing = cosine.max(Vec4::ZERO) * area;
+                Sight {
                     towards,
                     distance,
-                    arriving: self.strength * (cosine * area / squared),
-                    density: squared / (cosine * area),
-                })
+                    arriving: strength * (facing / squared),
+                    density: squared / facing.max(Vec4::splat(1e-12)),
+                }
             }
         }
     }
@@ -238,16 +247,22 @@ fn ball(irradiance: Vec3, centre: Vec3, radius: f32, spot: Option<Spot>) -> (Vec
     (strength, body)
 }
 
+/// 1 less the cosine of an angle, by the square of its sine: for small angles without the loss
+/// of digits of that difference.
+#[inline(always)]
+fn versine_of(sine_squared: Vec4) -> Vec4 {
+    sine_squared / (1.0 + sqrt(1.0 - sine_squared))
+}
+
 /// 1 less the cosine of half the angle under which a ball is seen, or `None` from within it.
 #[inline(always)]
 fn ball_versine(radius: f32, squared_distance: f32) -> Option<f32> {
-    let squared_sine = radius * radius / squared_distance;
-    // For a small angle, without the loss of digits of 1 less a cosine.
-    (squared_sine < 1.0).then(|| squared_sine / (1.0 + (1.0 - squared_sine).sqrt()))
+    let sine_squared = radius * radius / squared_distance;
+    (sine_squared < 1.0).then(|| versine_of(Vec4::splat(sine_squared)).x)
 }
 
 #[inline(always)]
-fn turned([x, y, z]: [Vec3; 3], local: Vec3) -> Vec3 {
+fn turned([x, y, z]: [Vec3x4; 3], local: Vec3x4) -> Vec3x4 {
     x * local.x + y * local.y + z * local.z
 }
 
@@ -269,15 +284,19 @@ mod tests {
         let unit = |index: usize| (index as f32 + 0.5) / SIDE as f32;
         let sum: f32 = (0..SIDE * SIDE)
             .filter_map(|index| {
-                let sight = emitter.sampled(at, Vec2::new(unit(index % SIDE), unit(index / SIDE)))?;
-                if sight.density > 0.0 {
-                    let (radiance, density) = emitter.seen(at, sight.towards, f32::INFINITY)?;
+                let place = [unit(index % SIDE), unit(index / SIDE)].map(Vec4::splat);
+                let sight = emitter.sampled(Vec3x4::splat(at), place);
+                let (towards, arriving) = (sight.towards.lanes()[1], sight.arriving.lanes()[1]);
+                let distance = sight.distance.y;
+                if sight.density.y > 0.0 && arriving.x > 0.0 {
+                    // A ray at the very edge may miss.
+                    let (radiance, density) = emitter.seen(at, towards, f32::INFINITY)?;
                     let expected = radiance / density;
-                    assert!((sight.arriving / expected - 1.0).abs().max_element() < 1e-2);
-                    let again = emitter.seen(at, sight.towards, sight.distance * 0.99);
-                    assert!(again.is_none() || sight.distance.is_infinite(), "lies nearer");
+                    assert!((arriving / expected - 1.0).abs().max_element() < 1e-2);
+                    let again = emitter.seen(at, towards, distance * 0.99);
+                    assert!(again.is_none() || distance.is_infinite(), "lies nearer");
                 }
-                Some(sight.arriving.x * sight.towards.dot(normal).max(0.0))
+                Some(arriving.x * towards.dot(normal).max(0.0))
             })
             .sum();
         sum / (SIDE * SIDE) as f32 / PI

@@ -1,8 +1,9 @@
 //! The scene as rays meet it: triangles in the world, and the surfaces that they show.
 
-use glam::{Mat4, Vec3};
+use glam::{Mat4, Vec3, Vec4};
 
 use super::super::view::{Ball, TOLERANCE_PX, View, level_for};
+use super::lanes::{Vec3x4, WIDTH};
 use super::lobe::Surface;
 use super::packet::Hierarchy;
 use super::pattern::{cloth, density, marble, pip};
@@ -74,14 +75,24 @@ pub(super) struct Model {
     cloth: Cloth,
 }
 
-/// A point of a surface.
+/// Where a ray meets a triangle.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hit {
+pub(super) struct Meeting {
+    pub direction: Vec3,
+    /// The triangle's number, and the weights of its second and third corner.
+    pub number: u32,
+    pub u: f32,
+    pub v: f32,
+}
+
+/// Points of surfaces.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hits {
     /// Where rays set out from.
-    pub origin: Vec3,
-    /// Of the triangle, towards the viewer.
-    pub geometric: Vec3,
-    pub surface: Surface,
+    pub origin: Vec3x4,
+    /// Normals of the triangles, towards the viewer.
+    pub geometric: Vec3x4,
+    pub surfaces: [Surface; WIDTH],
 }
 
 /// What light loses and gains along one ray.
@@ -146,48 +157,47 @@ impl Model {
         self.skins[facets[number as usize].part as usize].owner
     }
 
-    /// The surface where a ray meets a triangle, whose second and third corner have the
-    /// weights `u` and `v` there.
+    /// The surfaces where rays meet triangles.
     #[inline(always)]
-    pub(super) fn hit(&self, number: u32, u: f32, v: f32, direction: Vec3) -> Hit {
-        let facet = &self.solid_facets[number as usize];
+    pub(super) fn hits(&self, meetings: &[Meeting; WIDTH]) -> Hits {
+        let facets = meetings.map(|meeting| &self.solid_facets[meeting.number as usize]);
+        let number = |of: fn(&Meeting) -> f32| Vec4::from(meetings.each_ref().map(of));
+        let (u, v) = (number(|meeting| meeting.u), number(|meeting| meeting.v));
         let weights = [1.0 - u - v, u, v];
-        let [a, b, c] = facet.corners;
-        let position = a * weights[0] + b * weights[1] + c * weights[2];
-        let reach = position.abs().max_element().max(1e-3) * OFFSET;
-        let mut geometric = facet.geometric;
-        let is_behind = direction.dot(geometric) > 0.0;
-        if facet.part == 0 {
-            let normal = if is_behind { Vec3::NEG_Z } else { Vec3::Z };
-            return Hit {
-                origin: position + normal * reach,
-                geometric: normal,
-                surface: self.surface(0, position, normal),
-            };
+        let direction = Vec3x4::from_lanes(meetings.map(|meeting| meeting.direction));
+        let corners = [0, 1, 2].map(|n| Vec3x4::from_lanes(facets.map(|facet| facet.corners[n])));
+        let normals = [0, 1, 2].map(|n| Vec3x4::from_lanes(facets.map(|facet| facet.normals[n])));
+        let mixed = |[a, b, c]: [Vec3x4; 3]| a * weights[0] + b * weights[1] + c * weights[2];
+        let (position, normal) = (mixed(corners), mixed(normals).normalized());
+        let geometric = Vec3x4::from_lanes(facets.map(|facet| facet.geometric));
+        let is_behind = direction.dot(geometric).cmpgt(Vec4::ZERO);
+        // On the curved surface that the triangle stands for, so that it does not shade
+        // itself (Hanika 2021, "Hacking the shadow terminator").
+        let mut raised = position;
+        for ((corner, normal), weight) in corners.into_iter().zip(normals).zip(weights) {
+            let below = (position - corner).dot(normal).min(Vec4::ZERO);
+            raised = raised - normal * (weight * below);
         }
-        let [na, nb, nc] = facet.normals;
-        let mut normal =
-            (na * weights[0] + nb * weights[1] + nc * weights[2]).normalize_or(geometric);
-        let mut origin = position;
-        if !is_behind {
-            // On the curved surface that the triangle stands for, so that it does not shade
-            // itself (Hanika 2021, "Hacking the shadow terminator").
-            for ((corner, normal), weight) in facet.corners.iter().zip(facet.normals).zip(weights) {
-                origin -= normal * (weight * (position - *corner).dot(normal).min(0.0));
+        let geometric = Vec3x4::select(is_behind, -geometric, geometric);
+        let size = position.map(Vec4::abs);
+        let reach = size.x.max(size.y).max(size.z).max(Vec4::splat(1e-3)) * OFFSET;
+        let origin = Vec3x4::select(is_behind, position, raised) + geometric * reach;
+        let turned = Vec3x4::select(is_behind, -normal, normal).lanes();
+        let (positions, normals) = (position.lanes(), normal.lanes());
+        let surface = |lane: usize| {
+            let mut surface = self.surface(facets[lane].part, positions[lane], normals[lane]);
+            if is_behind.test(lane) {
+                surface.normal = -surface.normal;
             }
-        }
-        let mut surface = self.surface(facet.part, position, normal);
-        if is_behind {
-            (geometric, normal) = (-geometric, -normal);
-            surface.normal = -surface.normal;
-        }
-        if surface.normal.dot(normal) <= 0.0 {
-            surface.normal = normal;
-        }
-        Hit {
-            origin: origin + geometric * reach,
+            if surface.normal.dot(turned[lane]) <= 0.0 {
+                surface.normal = turned[lane];
+            }
+            surface
+        };
+        Hits {
+            origin,
             geometric,
-            surface,
+            surfaces: [surface(0), surface(1), surface(2), surface(3)],
         }
     }
 

@@ -1,12 +1,13 @@
 //! Paths of light, traced from the camera in small batches: all rays of one bounce at a time,
 //! so that packets of them can be formed.
 
-use glam::{Vec2, Vec3};
+use glam::{Vec2, Vec3, Vec4};
 
 use super::super::view::View;
+use super::lanes::{Vec3x4, WIDTH};
 use super::light::Emitter;
 use super::lobe::Lobes;
-use super::model::{Model, Optical};
+use super::model::{Meeting, Model, Optical};
 use super::packet::{LANES, NOTHING, Packet};
 use super::sample::{Points, mixed};
 use super::sky::Sky;
@@ -22,7 +23,7 @@ const ROULETTE_FROM: u32 = 1;
 
 /// The brightest that light may be that comes over more than one surface, over full scale.
 /// Without a limit few paths of very much light leave bright specks.
-const INDIRECT_LIMIT: f32 = 8.0;
+const INDIRECT_LIMIT: f32 = 4.0;
 
 /// Rays set out on at most this far a way, in metres.
 const FAR: f32 = 1e30;
@@ -91,6 +92,8 @@ pub(super) struct Scratch {
     rays: Vec<Ray>,
     next: Vec<Ray>,
     feelers: Vec<Feeler>,
+    /// What the rays of one bounce meet, each with its path.
+    met: Vec<(u32, Meeting)>,
     faces: Vec<(u32, f32, u32)>,
 }
 
@@ -99,6 +102,12 @@ pub(super) struct Scratch {
 fn share(own: f32, other: f32) -> f32 {
     let squared = own * own;
     squared / (squared + other * other)
+}
+
+#[inline(always)]
+fn shares(own: Vec4, other: Vec4) -> Vec4 {
+    let squared = own * own;
+    squared / (squared + other * other).max(Vec4::splat(1e-30))
 }
 
 /// Sectors of directions by which rays are sorted: eighths of a turn, upwards, level and down.
@@ -279,6 +288,7 @@ impl Tracer<'_> {
         for bounce in 0..=self.bounces {
             scratch.next.clear();
             scratch.feelers.clear();
+            scratch.met.clear();
             if bounce > 0 {
                 sort(scratch);
             }
@@ -303,11 +313,17 @@ impl Tracer<'_> {
                     if far == f32::INFINITY {
                         self.see_sky(ray, bounce, &mut scratch.paths);
                     } else {
-                        let at = [packet.u[lane], packet.v[lane]];
-                        self.scatter(ray, packet.number[lane], at, bounce, scratch);
+                        let meeting = Meeting {
+                            direction: ray.direction,
+                            number: packet.number[lane],
+                            u: packet.u[lane],
+                            v: packet.v[lane],
+                        };
+                        scratch.met.push((ray.path, meeting));
                     }
                 }
             }
+            self.scatter(bounce, scratch);
             self.feel(bounce > 0, scratch);
             // The next rays take the room of the last.
             scratch.rays = std::mem::replace(&mut scratch.next, rays);
@@ -365,77 +381,118 @@ impl Tracer<'_> {
         self.add(path, arriving, bounce > 1);
     }
 
-    /// Reflects a ray where it meets a triangle, and feels for the lights from there.
+    /// Reflects rays where they meet triangles, and feels for the lights from there.
     #[inline(always)]
-    fn scatter(&self, ray: &Ray, number: u32, [u, v]: [f32; 2], bounce: u32, scratch: &mut Scratch) {
-        let hit = self.model.hit(number, u, v, ray.direction);
-        let lobes = Lobes::new(&hit.surface, -ray.direction);
-        let path = &mut scratch.paths[ray.path as usize];
-        if bounce == 0 {
-            path.albedo = lobes.reflected;
-            path.normal = hit.surface.normal;
+    fn scatter(&self, bounce: u32, scratch: &mut Scratch) {
+        let met = std::mem::take(&mut scratch.met);
+        for group in met.chunks(WIDTH) {
+            // Lanes without a ray repeat the last.
+            let lanes = [0, 1, 2, 3].map(|lane| group[lane.min(group.len() - 1)]);
+            self.scatter_four(&lanes, group.len(), bounce, scratch);
         }
-        if hit.surface.emission != Vec3::ZERO {
-            let light = path.throughput * hit.surface.emission;
-            self.add(path, light, bounce > 1);
+        scratch.met = met;
+    }
+
+    #[inline(always)]
+    fn scatter_four(
+        &self,
+        met: &[(u32, Meeting); WIDTH],
+        count: usize,
+        bounce: u32,
+        scratch: &mut Scratch,
+    ) {
+        let hits = self.model.hits(&met.map(|(_, meeting)| meeting));
+        let view = Vec3x4::from_lanes(met.map(|(_, meeting)| -meeting.direction));
+        let lobes = Lobes::new(&hits.surfaces, view);
+        let numbers = met.map(|(path, _)| path);
+        let paths = numbers.map(|number| scratch.paths[number as usize]);
+        let throughput = Vec3x4::from_lanes(paths.map(|path| path.throughput));
+        let origins = hits.origin.lanes();
+        let reflected = lobes.reflected.lanes();
+        for lane in 0..count {
+            let path = &mut scratch.paths[numbers[lane] as usize];
+            let surface = &hits.surfaces[lane];
+            if bounce == 0 {
+                path.albedo = reflected[lane];
+                path.normal = surface.normal;
+            }
+            if surface.emission != Vec3::ZERO {
+                let light = path.throughput * surface.emission;
+                self.add(path, light, bounce > 1);
+            }
         }
-        let per_bounce = self.lights.len() as u32 + 3;
-        let first = 1 + bounce * per_bounce;
-        let sample = path.sample as usize;
-        let feel = |light: Vec3, towards: Vec3, far: f32| Feeler {
-            ray: Ray {
-                origin: hit.origin,
-                direction: towards,
-                path: ray.path,
-            },
-            far,
-            light,
+        let first = 1 + bounce * (self.lights.len() as u32 + 3);
+        let points = |dimension: u32| self.four_points(&paths, dimension);
+        let mut feel = |light: Vec3x4, towards: Vec3x4, far: Vec4| {
+            let (lights, directions, fars) = (light.lanes(), towards.lanes(), far.to_array());
+            for lane in 0..count {
+                if lights[lane].max_element() > 0.0 {
+                    scratch.feelers.push(Feeler {
+                        ray: Ray {
+                            origin: origins[lane],
+                            direction: directions[lane],
+                            path: numbers[lane],
+                        },
+                        far: fars[lane],
+                        light: lights[lane],
+                    });
+                }
+            }
         };
         for (light, dimension) in self.lights.iter().zip(first + 3..) {
-            let at = self.points.stream(path.key, dimension).at(sample);
-            let Some(sight) = light.sampled(hit.origin, at) else {
-                continue;
-            };
+            let sight = light.sampled(hits.origin, points(dimension));
             let (reflectance, density) = lobes.evaluated(sight.towards);
-            let weight = if sight.density > 0.0 { share(sight.density, density) } else { 1.0 };
-            let arriving = path.throughput * reflectance * sight.arriving * weight;
-            if arriving.max_element() > 0.0 {
-                let far = (sight.distance * 0.9999).min(FAR);
-                scratch.feelers.push(feel(arriving, sight.towards, far));
-            }
+            let is_point = sight.density.cmpeq(Vec4::ZERO);
+            let weight = Vec4::select(is_point, Vec4::ONE, shares(sight.density, density));
+            let arriving = throughput.times(reflectance).times(sight.arriving) * weight;
+            feel(arriving, sight.towards, (sight.distance * 0.9999).min(Vec4::splat(FAR)));
         }
         if self.sky.is_uneven() {
-            let at = self.points.stream(path.key, first + 2).at(sample);
-            let (towards, sky_density) = self.sky.sampled(at);
+            let [x, y] = points(first + 2).map(|along| along.to_array());
+            let sampled = [0, 1, 2, 3].map(|lane| self.sky.sampled(Vec2::new(x[lane], y[lane])));
+            let towards = Vec3x4::from_lanes(sampled.map(|(towards, _)| towards));
+            let sky_density = Vec4::from(sampled.map(|(_, density)| density));
+            let radiance = sampled.map(|(towards, _)| self.sky.radiance(towards));
             let (reflectance, density) = lobes.evaluated(towards);
-            let weight = share(sky_density, density) / sky_density;
-            let arriving = path.throughput * reflectance * self.sky.radiance(towards) * weight;
-            if arriving.max_element() > 0.0 {
-                scratch.feelers.push(feel(arriving, towards, FAR));
+            let weight = shares(sky_density, density) / sky_density;
+            let arriving = throughput.times(reflectance).times(Vec3x4::from_lanes(radiance));
+            feel(arriving * weight, towards, Vec4::splat(FAR));
+        }
+        let [choice, chance] = points(first);
+        let (directions, weights, densities) = lobes.sampled(choice, points(first + 1));
+        let is_out = directions.dot(hits.geometric).cmpgt(Vec4::ZERO);
+        let (directions, weights) = (directions.lanes(), weights.lanes());
+        let (densities, chances) = (densities.to_array(), chance.to_array());
+        for lane in 0..count {
+            if densities[lane] <= 0.0 || !is_out.test(lane) {
+                continue;
             }
-        }
-        let choice = self.points.stream(path.key, first).at(sample);
-        let at = self.points.stream(path.key, first + 1).at(sample);
-        let Some((direction, weight, density)) = lobes.sampled(choice.x, at) else {
-            return;
-        };
-        if direction.dot(hit.geometric) <= 0.0 {
-            return;
-        }
-        path.throughput *= weight;
-        path.density = density;
-        if bounce >= ROULETTE_FROM {
-            let kept = path.throughput.max_element().clamp(0.05, 1.0);
-            if choice.y >= kept {
-                return;
+            let path = &mut scratch.paths[numbers[lane] as usize];
+            path.throughput *= weights[lane];
+            path.density = densities[lane];
+            if bounce >= ROULETTE_FROM {
+                let kept = path.throughput.max_element().clamp(0.05, 1.0);
+                if chances[lane] >= kept {
+                    continue;
+                }
+                path.throughput /= kept;
             }
-            path.throughput /= kept;
+            scratch.next.push(Ray {
+                origin: origins[lane],
+                direction: directions[lane],
+                path: numbers[lane],
+            });
         }
-        scratch.next.push(Ray {
-            origin: hit.origin,
-            direction,
-            path: ray.path,
-        });
+    }
+
+    #[inline(always)]
+    fn four_points(&self, paths: &[Path; WIDTH], dimension: u32) -> [Vec4; 2] {
+        let mut at = [[0.0; WIDTH]; 2];
+        for (lane, path) in paths.iter().enumerate() {
+            let point = self.points.stream(path.key, dimension).at(path.sample as usize);
+            (at[0][lane], at[1][lane]) = (point.x, point.y);
+        }
+        [Vec4::from(at[0]), Vec4::from(at[1])]
     }
 
     /// Adds the light of all feelers that nothing stops.

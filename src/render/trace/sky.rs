@@ -150,7 +150,7 @@ mod tests {
             let z = 1.0 - (index as f32 + 0.5) / 100.0;
             let direction = (turn * (1.0 - z * z).sqrt()).extend(z);
             let error = sky.radiance(direction) - (direction * 0.5 + 0.5);
-            assert!(error.abs().max_element() < 2e-3, "{direction}: {error}");
+            assert!(error.abs().max_element() < 5e-3, "{direction}: {error}");
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         assert!((sum / count / (4.0 * PI) - 1.0).abs() < 0.02, "{}", sum / count);
         let expected = 4.0 * PI * 0.5 + 2.0 * PI * 0.02 * 49.5;
         assert!((light / count / expected - 1.0).abs() < 0.03, "{} for {expected}", light / count);
-        assert!(bright as f32 / count > 0.45, "{bright}");
+        assert!(bright as f32 / count > 0.4, "{bright}");
     }
 
     #[test]
