@@ -354,7 +354,7 @@ fn smoothing_brings_pictures_nearer_to_the_truth() {
         let scene = scene::sample(&plan, &SeedKey::new(b"smoothing", 0), 1);
         let radiances = |pixels: &[Pixel]| -> Vec<Vec3> { pixels.iter().map(|p| p.radiance).collect() };
         let truth = radiances(&pixels(&scene, plan.assets(), settings(1024, 4), None));
-        for (samples, most) in [(4, 0.75), (16, 0.9)] {
+        for (samples, most) in [(4, 0.85), (16, 0.95)] {
             let noisy = pixels(&scene, plan.assets(), settings(samples, 4), None);
             let smooth = denoise::denoised(&noisy, 80);
             let (before, after) = (error(&radiances(&noisy), &truth), error(&smooth, &truth));
