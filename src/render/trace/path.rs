@@ -245,8 +245,12 @@ impl Tracer<'_> {
             pixel.radiance /= count;
             pixel.albedo /= count;
             pixel.normal /= count;
-            let spread = (square / count - luminance(pixel.radiance).powi(2)).max(0.0);
-            pixel.variance = spread / (count - 1.0).max(1.0);
+            let squared = luminance(pixel.radiance).powi(2);
+            // One sample does not tell its variance: about that of light that is there or not.
+            pixel.variance = match count > 1.0 {
+                true => (square / count - squared).max(0.0) / (count - 1.0),
+                false => squared,
+            };
         }
     }
 
