@@ -178,7 +178,7 @@ impl Tracer<'_> {
     }
 
     #[inline(always)]
-    fn strip_here(&self, top: usize, rows: &mut [Pixel], scratch: &mut Scratch) {
+    pub(super) fn strip_here(&self, top: usize, rows: &mut [Pixel], scratch: &mut Scratch) {
         let [width, _] = self.size_px;
         for left in (0..width).step_by(TILE_PX) {
             let right = (left + TILE_PX).min(width);

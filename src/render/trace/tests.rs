@@ -327,6 +327,37 @@ fn plan(name: &str, side_px: u32, more: &[&str]) -> ScenePlan {
 }
 
 #[test]
+fn both_instruction_sets_give_the_same_pixels() {
+    let plan = plan("dice.yaml", 48, &["camera.distance_mm=120"]);
+    let scene = scene::sample(&plan, &SeedKey::new(b"sets", 0), 0);
+    let view = View::new(&scene);
+    let balls: Vec<Ball> =
+        scene.parts().map(|(_, part)| Ball::around(part, plan.assets())).collect();
+    let levels = view.levels(&scene, plan.assets(), &balls);
+    let model = Model::new(&scene, plan.assets(), &view, &balls, &levels);
+    let lights: Vec<Emitter> = scene.lights.iter().map(Emitter::new).collect();
+    let tracer = Tracer {
+        model: &model,
+        sky: &Sky::new(&Surroundings::new(&scene)),
+        lights: &lights,
+        points: &Points::new(4),
+        view: &view,
+        size_px: [48, 48],
+        bounces: 3,
+        noise_seed: 9,
+        gain: 1.0,
+    };
+    for top in (0..48).step_by(TILE_PX) {
+        let mut wide = vec![Pixel::default(); 48 * TILE_PX];
+        let mut plain = wide.clone();
+        tracer.strip(top, &mut wide, &mut Scratch::default());
+        tracer.strip_here(top, &mut plain, &mut Scratch::default());
+        assert!(wide.iter().all(|pixel| pixel.radiance.is_finite() && pixel.radiance != Vec3::ZERO));
+        assert_eq!(wide, plain, "rows from {top} on");
+    }
+}
+
+#[test]
 fn pixels_do_not_depend_on_the_number_of_threads() {
     let plan = plan("shapes.yaml", 72, &[]);
     let scene = scene::sample(&plan, &SeedKey::new(b"threads", 0), 0);
