@@ -26,6 +26,9 @@ const COLOUR_TOLERANCE: f32 = 0.35;
 /// How far distances may differ, as a share, a pixel.
 const DEPTH_TOLERANCE: f32 = 0.01;
 
+/// How many standard deviations a speck may stand out by; what stands out further is no chance.
+const SPECK_DEVIATIONS: f32 = 3.0;
+
 /// The least albedo that light is divided by.
 const LEAST_ALBEDO: f32 = 0.03;
 
@@ -95,7 +98,9 @@ fn without_specks(light: &[Vec4], width: usize) -> Vec<Vec4> {
                     most = most.max(other);
                 }
             }
-            if own > second {
+            // A highlight that all paths of the pixel show is none.
+            let is_unsure = own - second < SPECK_DEVIATIONS * out.w.sqrt();
+            if own > second && is_unsure {
                 let share = second / own;
                 *out = (out.truncate() * share).extend(out.w * share * share);
             }
