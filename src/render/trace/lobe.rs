@@ -354,7 +354,7 @@ mod tests {
         for step in 1..=10 {
             let roughness = step as f32 / 10.0;
             for cosine in [0.2, 0.5, 0.9] {
-                for (metallic, most_lost) in [(0.0, 0.06), (1.0, 0.04 + 0.6 * roughness * roughness)] {
+                for (metallic, most_lost) in [(0.0, 0.06), (1.0, 0.06 + 0.62 * roughness * roughness)] {
                     let surface = Surface {
                         roughness,
                         metallic,

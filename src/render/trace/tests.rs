@@ -6,11 +6,12 @@ use glam::{Mat4, Vec3};
 
 use super::super::device::{RenderDevice, SceneRenderer};
 use super::*;
+use crate::annotation::BoundingBox;
 use crate::scene::{
     self, Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part,
     RendererChoice, ScenePlan, Sensor, Shape,
 };
-use crate::seed::SeedKey;
+use crate::seed::{PlanHash, SeedKey};
 
 const SIDE_PX: u32 = 64;
 /// Height of the camera, which looks straight down.
@@ -397,13 +398,16 @@ fn smoothing_brings_pictures_nearer_to_the_truth() {
 #[test]
 #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
 fn both_renderers_show_the_same() {
-    for (name, tolerance) in [("dice.yaml", 6.0), ("shapes.yaml", 9.0)] {
+    for (name, tolerance) in [("dice.yaml", 4.0), ("shapes.yaml", 4.0)] {
+        // A tray's high walls keep light away that the rasteriser lets in.
+        let no_tray = "dressing=[]";
         let traced = "image.renderer={path_traced: {samples: 256}}";
-        let plans = [plan(name, 200, &[]), plan(name, 200, &[traced])];
+        let plans = [plan(name, 200, &[no_tray]), plan(name, 200, &[no_tray, traced])];
+        let key = SeedKey::new(PlanHash::of(&plans[0].of_scenes()).as_str().as_bytes(), 0);
         let [raster, traced] = plans.each_ref().map(|plan| {
             let image = &plan.spec().image;
             let device = RenderDevice::new(image.renderer, 2).unwrap();
-            let scene = scene::sample(plan, &SeedKey::new(b"both", 0), 2);
+            let scene = scene::sample(plan, &key, 2);
             SceneRenderer::new(&device, plan.assets(), image).render(&scene).unwrap()
         });
         assert_ne!(plans[0].spec().image.renderer, plans[1].spec().image.renderer);
@@ -421,10 +425,12 @@ fn both_renderers_show_the_same() {
         let (seen, again) = (raster.truth.visible_objects(), traced.truth.visible_objects());
         assert_eq!(seen.len(), again.len(), "{name}");
         for (a, b) in seen.iter().zip(&again) {
-            let (a_far, b_far) = ([a.bbox.x + a.bbox.width, a.bbox.y + a.bbox.height], [b.bbox.x + b.bbox.width, b.bbox.y + b.bbox.height]);
-            for (one, other) in [(a.bbox.x, b.bbox.x), (a.bbox.y, b.bbox.y), (a_far[0], b_far[0]), (a_far[1], b_far[1])] {
-                assert!((one - other).abs() <= 1.0, "{name}: {:?} and {:?}", a.bbox, b.bbox);
-            }
+            let edges = |bbox: &BoundingBox| {
+                [bbox.x, bbox.y, bbox.x + bbox.width, bbox.y + bbox.height]
+            };
+            let pairs = edges(&a.bbox).into_iter().zip(edges(&b.bbox));
+            let farthest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(farthest <= 1.0, "{name}: {:?} and {:?}", a.bbox, b.bbox);
         }
     }
 }
