@@ -29,7 +29,9 @@ impl RenderDevice {
         match choice {
             RendererChoice::Raster => Ok(RenderDevice::Adapter(GpuContext::new()?)),
             RendererChoice::PathTraced(settings) => {
-                let workers = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+                let workers = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads.max(1))
+                    .build();
                 let workers = workers.map_err(|error| RenderError::NoThreads {
                     threads,
                     message: error.to_string(),

@@ -59,8 +59,10 @@ impl<'a> PathTracer<'a> {
 
     fn render_here(&self, scene: &SceneInstance) -> Frame {
         let view = View::new(scene);
-        let balls: Vec<Ball> =
-            scene.parts().map(|(_, part)| Ball::around(part, self.assets)).collect();
+        let balls: Vec<Ball> = scene
+            .parts()
+            .map(|(_, part)| Ball::around(part, self.assets))
+            .collect();
         let levels = view.levels(scene, self.assets, &balls);
         let draw = || {
             let model = Model::new(scene, self.assets, &view, &balls, &levels);

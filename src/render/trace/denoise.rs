@@ -64,11 +64,13 @@ pub(super) fn denoised(pixels: &[Pixel], width: usize) -> Vec<Vec3> {
     for gap in GAPS {
         let steady = steadied(&light, width);
         let mut next = vec![Vec4::ZERO; light.len()];
-        next.par_chunks_mut(width).enumerate().for_each(|(row, line)| {
-            for (column, out) in line.iter_mut().enumerate() {
-                *out = smoothed(&light, &steady, &guides, width, [column, row], gap);
-            }
-        });
+        next.par_chunks_mut(width)
+            .enumerate()
+            .for_each(|(row, line)| {
+                for (column, out) in line.iter_mut().enumerate() {
+                    *out = smoothed(&light, &steady, &guides, width, [column, row], gap);
+                }
+            });
         light = next;
     }
     light
@@ -82,30 +84,36 @@ pub(super) fn denoised(pixels: &[Pixel], width: usize) -> Vec<Vec3> {
 /// are specks, which no smoothing spreads far enough.
 fn without_specks(light: &[Vec4], width: usize) -> Vec<Vec4> {
     let height = light.len() / width;
-    let brightness: Vec<f32> = light.par_iter().map(|light| luminance(light.truncate())).collect();
+    let brightness: Vec<f32> = light
+        .par_iter()
+        .map(|light| luminance(light.truncate()))
+        .collect();
     let mut limited = light.to_vec();
-    limited.par_chunks_mut(width).enumerate().for_each(|(row, line)| {
-        let rows = row.saturating_sub(1)..(row + 2).min(height);
-        for (column, out) in line.iter_mut().enumerate() {
-            let columns = column.saturating_sub(1)..(column + 2).min(width);
-            let place = row * width + column;
-            let own = brightness[place];
-            let (mut most, mut second) = (0.0_f32, 0.0_f32);
-            for row in rows.clone() {
-                for at in row * width + columns.start..row * width + columns.end {
-                    let other = if at == place { 0.0 } else { brightness[at] };
-                    second = second.max(other.min(most));
-                    most = most.max(other);
+    limited
+        .par_chunks_mut(width)
+        .enumerate()
+        .for_each(|(row, line)| {
+            let rows = row.saturating_sub(1)..(row + 2).min(height);
+            for (column, out) in line.iter_mut().enumerate() {
+                let columns = column.saturating_sub(1)..(column + 2).min(width);
+                let place = row * width + column;
+                let own = brightness[place];
+                let (mut most, mut second) = (0.0_f32, 0.0_f32);
+                for row in rows.clone() {
+                    for at in row * width + columns.start..row * width + columns.end {
+                        let other = if at == place { 0.0 } else { brightness[at] };
+                        second = second.max(other.min(most));
+                        most = most.max(other);
+                    }
+                }
+                // A highlight that all paths of the pixel show is none.
+                let is_unsure = own - second < SPECK_DEVIATIONS * out.w.sqrt();
+                if own > second && is_unsure {
+                    let share = second / own;
+                    *out = (out.truncate() * share).extend(out.w * share * share);
                 }
             }
-            // A highlight that all paths of the pixel show is none.
-            let is_unsure = own - second < SPECK_DEVIATIONS * out.w.sqrt();
-            if own > second && is_unsure {
-                let share = second / own;
-                *out = (out.truncate() * share).extend(out.w * share * share);
-            }
-        }
-    });
+        });
     limited
 }
 
@@ -113,17 +121,20 @@ fn without_specks(light: &[Vec4], width: usize) -> Vec<Vec4> {
 fn steadied(light: &[Vec4], width: usize) -> Vec<f32> {
     let height = light.len() / width;
     let mut steady = vec![0.0; light.len()];
-    steady.par_chunks_mut(width).enumerate().for_each(|(row, line)| {
-        let rows = row.saturating_sub(1)..(row + 2).min(height);
-        let sums: Vec<f32> = (0..width)
-            .map(|column| rows.clone().map(|row| light[row * width + column].w).sum())
-            .collect();
-        for (column, out) in line.iter_mut().enumerate() {
-            let columns = column.saturating_sub(1)..(column + 2).min(width);
-            let count = (columns.len() * rows.len()) as f32;
-            *out = sums[columns].iter().sum::<f32>() / count;
-        }
-    });
+    steady
+        .par_chunks_mut(width)
+        .enumerate()
+        .for_each(|(row, line)| {
+            let rows = row.saturating_sub(1)..(row + 2).min(height);
+            let sums: Vec<f32> = (0..width)
+                .map(|column| rows.clone().map(|row| light[row * width + column].w).sum())
+                .collect();
+            for (column, out) in line.iter_mut().enumerate() {
+                let columns = column.saturating_sub(1)..(column + 2).min(width);
+                let count = (columns.len() * rows.len()) as f32;
+                *out = sums[columns].iter().sum::<f32>() / count;
+            }
+        });
     steady
 }
 
@@ -143,12 +154,16 @@ fn smoothed(
     let noise = 1.0 / (LIGHT_TOLERANCE * LIGHT_TOLERANCE);
     let depth_scale = 1.0 / (guide.depth * DEPTH_TOLERANCE * gap as f32).max(1e-9);
     let (mut sum, mut weights, mut squares) = (own * 4.0, 4.0, 16.0 * own.w);
-    for (y, vertical) in [row.wrapping_sub(gap), row, row + gap].into_iter().zip([1.0, 2.0, 1.0]) {
+    for (y, vertical) in [row.wrapping_sub(gap), row, row + gap]
+        .into_iter()
+        .zip([1.0, 2.0, 1.0])
+    {
         if y >= height {
             continue;
         }
-        for (x, horizontal) in
-            [column.wrapping_sub(gap), column, column + gap].into_iter().zip([1.0, 2.0, 1.0])
+        for (x, horizontal) in [column.wrapping_sub(gap), column, column + gap]
+            .into_iter()
+            .zip([1.0, 2.0, 1.0])
         {
             if x >= width || (x == column && y == row) {
                 continue;
@@ -208,7 +223,11 @@ mod tests {
     }
 
     fn error(found: &[Vec3], clean: &[Vec3]) -> f32 {
-        let sum: f32 = found.iter().zip(clean).map(|(a, b)| (*a - *b).length_squared()).sum();
+        let sum: f32 = found
+            .iter()
+            .zip(clean)
+            .map(|(a, b)| (*a - *b).length_squared())
+            .sum();
         (sum / found.len() as f32).sqrt()
     }
 

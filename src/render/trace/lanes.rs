@@ -131,7 +131,15 @@ pub(super) fn sqrt(v: Vec4) -> Vec4 {
 pub(super) fn exp2_of_negative(power: Vec4) -> Vec4 {
     let y = power * (std::f32::consts::LN_2 / 16.0);
     let mut sum = Vec4::splat(1.0 / 5040.0);
-    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for factor in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         sum = sum * y + factor;
     }
     let squared = sum * sum;
@@ -177,7 +185,10 @@ mod tests {
             assert!((cosine.y - angle.cos()).abs() < 1e-5, "{unit}: {cosine}");
             let power = -16.0 * unit;
             let found = exp2_of_negative(Vec4::splat(power)).z;
-            assert!((found / power.exp2() - 1.0).abs() < 1e-4, "{power}: {found}");
+            assert!(
+                (found / power.exp2() - 1.0).abs() < 1e-4,
+                "{power}: {found}"
+            );
         }
     }
 

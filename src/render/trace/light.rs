@@ -21,8 +21,17 @@ pub(super) struct Emitter {
 enum Body {
     /// Directions within a cone around one.
     Cone { axes: [Vec3; 3], versine: f32 },
-    Ball { centre: Vec3, radius: f32, spot: Option<Spot> },
-    Rectangle { centre: Vec3, half: [Vec3; 2], front: Vec3, area: f32 },
+    Ball {
+        centre: Vec3,
+        radius: f32,
+        spot: Option<Spot>,
+    },
+    Rectangle {
+        centre: Vec3,
+        half: [Vec3; 2],
+        front: Vec3,
+        area: f32,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +77,14 @@ impl Emitter {
                     axes: [x, y, towards],
                     versine: if is_point { 0.0 } else { versine },
                 };
-                (if is_point { irradiance } else { irradiance / solid }, body)
+                (
+                    if is_point {
+                        irradiance
+                    } else {
+                        irradiance / solid
+                    },
+                    body,
+                )
             }
             LightSource::Point {
                 position_m,
@@ -190,9 +206,8 @@ impl Emitter {
     pub(super) fn seen(&self, from: Vec3, towards: Vec3, far: f32) -> Option<(Vec3, f32)> {
         match self.body {
             Body::Cone { axes, versine } => {
-                let is_met = versine > 0.0
-                    && far == f32::INFINITY
-                    && towards.dot(axes[2]) >= 1.0 - versine;
+                let is_met =
+                    versine > 0.0 && far == f32::INFINITY && towards.dot(axes[2]) >= 1.0 - versine;
                 is_met.then(|| (self.strength, 1.0 / (2.0 * PI * versine)))
             }
             Body::Ball {
@@ -210,8 +225,7 @@ impl Emitter {
                 let versine = ball_versine(radius, squared)?;
                 let distance = along - (radius * radius - off).sqrt();
                 let share = spot.map_or(1.0, |spot| spot.share(between / squared.sqrt()));
-                (distance < far)
-                    .then(|| (self.strength * share, 1.0 / (2.0 * PI * versine)))
+                (distance < far).then(|| (self.strength * share, 1.0 / (2.0 * PI * versine)))
             }
             Body::Rectangle {
                 centre,
@@ -228,7 +242,9 @@ impl Emitter {
                     return None;
                 }
                 let at = from + towards * distance - centre;
-                let inside = half.iter().all(|side| at.dot(*side).abs() <= side.length_squared());
+                let inside = half
+                    .iter()
+                    .all(|side| at.dot(*side).abs() <= side.length_squared());
                 inside.then(|| (self.strength, distance * distance / (cosine * area)))
             }
         }
@@ -238,7 +254,11 @@ impl Emitter {
 fn ball(irradiance: Vec3, centre: Vec3, radius: f32, spot: Option<Spot>) -> (Vec3, Body) {
     // A ball of radiance 1 gives what faces it pi times the square of its radius over its
     // distance's.
-    let strength = if radius > 0.0 { irradiance / (PI * radius * radius) } else { irradiance };
+    let strength = if radius > 0.0 {
+        irradiance / (PI * radius * radius)
+    } else {
+        irradiance
+    };
     let body = Body::Ball {
         centre,
         radius,
@@ -348,7 +368,15 @@ mod tests {
         // Its radiance is the intensity times pi over the area.
         let radiance = 2.0 * PI / (4.0 * half_width * half_height);
         let found = lit(&emitter, Vec3::ZERO, Vec3::Z);
-        assert!((found / (radiance * factor) - 1.0).abs() < 0.01, "{found} for {}", radiance * factor);
-        assert_eq!(lit(&emitter, Vec3::new(0.0, 0.0, 1.0), Vec3::NEG_Z), 0.0, "behind it");
+        assert!(
+            (found / (radiance * factor) - 1.0).abs() < 0.01,
+            "{found} for {}",
+            radiance * factor
+        );
+        assert_eq!(
+            lit(&emitter, Vec3::new(0.0, 0.0, 1.0), Vec3::NEG_Z),
+            0.0,
+            "behind it"
+        );
     }
 }

@@ -206,7 +206,11 @@ impl Lobes {
         let (reflectance, density) = self.evaluated_local(light);
         let [x, y, normal] = self.axes;
         let direction = x * light.x + y * light.y + normal * light.z;
-        (direction, reflectance * (1.0 / density.max(Vec4::splat(1e-20))), density)
+        (
+            direction,
+            reflectance * (1.0 / density.max(Vec4::splat(1e-20))),
+            density,
+        )
     }
 }
 
@@ -318,7 +322,10 @@ mod tests {
                 let found = sampled(&lobes, pick.at(index).x, stream.at(index));
                 if let Some((direction, _, density)) = found {
                     let again = evaluated(&lobes, direction).1;
-                    assert!((again / density - 1.0).abs() < 2e-2, "{again} for {density}");
+                    assert!(
+                        (again / density - 1.0).abs() < 2e-2,
+                        "{again} for {density}"
+                    );
                     counts[cell(direction)] += 1.0;
                 }
             }
@@ -339,8 +346,9 @@ mod tests {
         for (lobes, name) in cases() {
             let (rings, sectors) = (500, 700);
             let area = 2.0 * PI / (rings * sectors) as f32;
-            let integrated: Vec3 =
-                hemisphere(rings, sectors).map(|light| evaluated(&lobes, light).0 * area).sum();
+            let integrated: Vec3 = hemisphere(rings, sectors)
+                .map(|light| evaluated(&lobes, light).0 * area)
+                .sum();
             let sampled = albedo(&lobes, 256);
             assert!(
                 (integrated - sampled).abs().max_element() < 0.015,
@@ -354,7 +362,9 @@ mod tests {
         for step in 1..=10 {
             let roughness = step as f32 / 10.0;
             for cosine in [0.2, 0.5, 0.9] {
-                for (metallic, most_lost) in [(0.0, 0.06), (1.0, 0.06 + 0.62 * roughness * roughness)] {
+                for (metallic, most_lost) in
+                    [(0.0, 0.06), (1.0, 0.06 + 0.62 * roughness * roughness)]
+                {
                     let surface = Surface {
                         roughness,
                         metallic,
@@ -378,7 +388,10 @@ mod tests {
         let mirror = Mirror::new(Vec3x4::splat(Vec3::splat(0.3)), Vec4::splat(0.4));
         let (a, b) = (view(0.8), Vec3::new(-0.3, 0.4, 0.75).normalize());
         let [a, b, half] = [a, b, (a + b).normalize()].map(Vec3x4::splat);
-        let (there, back) = (mirror.evaluated(a, b, half).0, mirror.evaluated(b, a, half).0);
+        let (there, back) = (
+            mirror.evaluated(a, b, half).0,
+            mirror.evaluated(b, a, half).0,
+        );
         let difference = there.x / b.z - back.x / a.z;
         assert!(difference.abs().max_element() < 1e-5, "{difference}");
     }
@@ -393,6 +406,10 @@ mod tests {
         let lobes = lobes(black, Vec3::Z);
         assert_eq!(evaluated(&lobes, Vec3::new(0.6, 0.0, 0.8)).0, Vec3::ZERO);
         assert_eq!(albedo(&lobes, 8), Vec3::ZERO);
-        assert_eq!(evaluated(&lobes, Vec3::new(0.6, 0.0, -0.8)).1, 0.0, "from below");
+        assert_eq!(
+            evaluated(&lobes, Vec3::new(0.6, 0.0, -0.8)).1,
+            0.0,
+            "from below"
+        );
     }
 }

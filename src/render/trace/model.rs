@@ -153,7 +153,11 @@ impl Model {
 
     /// The number of the object that a triangle belongs to; 0 for the ground.
     pub(super) fn owner(&self, number: u32, is_medium: bool) -> u32 {
-        let facets = if is_medium { &self.media_facets } else { &self.solid_facets };
+        let facets = if is_medium {
+            &self.media_facets
+        } else {
+            &self.solid_facets
+        };
         self.skins[facets[number as usize].part as usize].owner
     }
 
@@ -325,7 +329,14 @@ impl Skin {
         }
     }
 
-    fn marble(&self, number: u32, world: Vec3, share: f32, second: [f32; 3], surface: &mut Surface) {
+    fn marble(
+        &self,
+        number: u32,
+        world: Vec3,
+        share: f32,
+        second: [f32; 3],
+        surface: &mut Surface,
+    ) {
         if share > 0.0 {
             let at = self.local_from_world.transform_point3(world) * self.scale;
             let streaks = marble(at, number) * share;
@@ -361,7 +372,12 @@ fn ground_skin(scene: &SceneInstance) -> Skin {
 fn ground_facets(scene: &SceneInstance) -> Vec<Facet> {
     let half = scene.ground.half_side_m;
     let corner = |x: f32, y: f32| Vec3::new(x * half, y * half, 0.0);
-    let square = [corner(-1.0, -1.0), corner(1.0, -1.0), corner(1.0, 1.0), corner(-1.0, 1.0)];
+    let square = [
+        corner(-1.0, -1.0),
+        corner(1.0, -1.0),
+        corner(1.0, 1.0),
+        corner(-1.0, 1.0),
+    ];
     let facet =
         |corners: [usize; 3]| Facet::new(corners.map(|index| square[index]), [Vec3::Z; 3], 0);
     vec![facet([0, 1, 2]), facet([0, 2, 3])]
@@ -375,11 +391,20 @@ fn add_facets(facets: &mut Vec<Facet>, part: &Part, assets: &Assets, level: usiz
         .map(|at| part.world_from_local.transform_point3(*at))
         .collect();
     // Normals go with the inverse transpose.
-    let turn = glam::Mat3::from_mat4(part.world_from_local).inverse().transpose();
-    let normals: Vec<Vec3> =
-        geometry.normals.iter().map(|normal| (turn * *normal).normalize_or_zero()).collect();
+    let turn = glam::Mat3::from_mat4(part.world_from_local)
+        .inverse()
+        .transpose();
+    let normals: Vec<Vec3> = geometry
+        .normals
+        .iter()
+        .map(|normal| (turn * *normal).normalize_or_zero())
+        .collect();
     facets.extend(geometry.triangles.iter().map(|triangle| {
         let corners = triangle.map(|index| positions[index as usize]);
-        Facet::new(corners, triangle.map(|index| normals[index as usize]), number)
+        Facet::new(
+            corners,
+            triangle.map(|index| normals[index as usize]),
+            number,
+        )
     }));
 }

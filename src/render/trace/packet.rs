@@ -90,7 +90,11 @@ impl Packet {
         for axis in 0..3 {
             self.origin[axis][lane] = from[axis];
             self.direction[axis][lane] = along[axis];
-            let safe = if along[axis].abs() < 1e-12 { 1e-12_f32.copysign(along[axis]) } else { along[axis] };
+            let safe = if along[axis].abs() < 1e-12 {
+                1e-12_f32.copysign(along[axis])
+            } else {
+                along[axis]
+            };
             self.inverse[axis][lane] = 1.0 / safe;
         }
         self.far[lane] = far;
@@ -415,7 +419,10 @@ mod tests {
                 }
             }
         }
-        assert!(hits > 200 && blocked_count > 100, "{hits} and {blocked_count}");
+        assert!(
+            hits > 200 && blocked_count > 100,
+            "{hits} and {blocked_count}"
+        );
     }
 
     #[test]

@@ -209,7 +209,8 @@ impl Tracer<'_> {
             }
             for (lane, [column, row]) in group.iter().enumerate() {
                 let pixel = &mut rows[row * width + column];
-                let is_medium = before.number[lane] != NOTHING && before.far[lane] < packet.far[lane];
+                let is_medium =
+                    before.number[lane] != NOTHING && before.far[lane] < packet.far[lane];
                 let found = if is_medium { &before } else { &packet };
                 if found.number[lane] != NOTHING {
                     pixel.id = self.model.owner(found.number[lane], is_medium);
@@ -310,7 +311,11 @@ impl Tracer<'_> {
                     self.model.solid.nearest(&mut packet);
                 }
                 for (lane, ray) in group.iter().enumerate() {
-                    let far = if packet.number[lane] == NOTHING { f32::INFINITY } else { packet.far[lane] };
+                    let far = if packet.number[lane] == NOTHING {
+                        f32::INFINITY
+                    } else {
+                        packet.far[lane]
+                    };
                     if bounce > 0 {
                         self.see_lights(ray, far, bounce, &mut scratch.paths);
                     }
@@ -346,7 +351,8 @@ impl Tracer<'_> {
             let own = faces.iter().filter(|face| face.0 as usize == lane);
             let own = own.map(|(_, distance, number)| (*distance, *number));
             let Optical { absorption, glow } =
-                self.model.optical(ray.origin, ray.direction, solid.far[lane], own);
+                self.model
+                    .optical(ray.origin, ray.direction, solid.far[lane], own);
             let path = &mut scratch.paths[ray.path as usize];
             path.throughput *= (-absorption).exp();
             path.radiance += glow;
@@ -357,7 +363,11 @@ impl Tracer<'_> {
     #[inline(always)]
     fn add(&self, path: &mut Path, light: Vec3, is_indirect: bool) {
         let most = light.max_element() * self.gain;
-        let scale = if is_indirect && most > INDIRECT_LIMIT { INDIRECT_LIMIT / most } else { 1.0 };
+        let scale = if is_indirect && most > INDIRECT_LIMIT {
+            INDIRECT_LIMIT / most
+        } else {
+            1.0
+        };
         path.radiance += light * scale;
     }
 
@@ -449,7 +459,11 @@ impl Tracer<'_> {
             let is_point = sight.density.cmpeq(Vec4::ZERO);
             let weight = Vec4::select(is_point, Vec4::ONE, shares(sight.density, density));
             let arriving = throughput.times(reflectance).times(sight.arriving) * weight;
-            feel(arriving, sight.towards, (sight.distance * 0.9999).min(Vec4::splat(FAR)));
+            feel(
+                arriving,
+                sight.towards,
+                (sight.distance * 0.9999).min(Vec4::splat(FAR)),
+            );
         }
         if self.sky.is_uneven() {
             let [x, y] = points(first + 2).map(|along| along.to_array());
@@ -459,7 +473,9 @@ impl Tracer<'_> {
             let radiance = sampled.map(|(towards, _)| self.sky.radiance(towards));
             let (reflectance, density) = lobes.evaluated(towards);
             let weight = shares(sky_density, density) / sky_density;
-            let arriving = throughput.times(reflectance).times(Vec3x4::from_lanes(radiance));
+            let arriving = throughput
+                .times(reflectance)
+                .times(Vec3x4::from_lanes(radiance));
             feel(arriving * weight, towards, Vec4::splat(FAR));
         }
         let [choice, chance] = points(first);
@@ -493,7 +509,10 @@ impl Tracer<'_> {
     fn four_points(&self, paths: &[Path; WIDTH], dimension: u32) -> [Vec4; 2] {
         let mut at = [[0.0; WIDTH]; 2];
         for (lane, path) in paths.iter().enumerate() {
-            let point = self.points.stream(path.key, dimension).at(path.sample as usize);
+            let point = self
+                .points
+                .stream(path.key, dimension)
+                .at(path.sample as usize);
             (at[0][lane], at[1][lane]) = (point.x, point.y);
         }
         [Vec4::from(at[0]), Vec4::from(at[1])]
@@ -528,7 +547,11 @@ impl Tracer<'_> {
             self.model.solid.nearest(&mut packet);
             for (lane, ray) in group.iter().enumerate() {
                 let is_free = packet.number[lane] == NOTHING;
-                let far = if is_free { f32::INFINITY } else { packet.far[lane] };
+                let far = if is_free {
+                    f32::INFINITY
+                } else {
+                    packet.far[lane]
+                };
                 self.see_lights(ray, far, self.bounces + 1, &mut scratch.paths);
                 if is_free {
                     self.see_sky(ray, self.bounces + 1, &mut scratch.paths);

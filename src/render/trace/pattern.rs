@@ -59,8 +59,8 @@ pub(super) fn pip(p: Vec3, radius: f32) -> Pip {
 
 /// How much of the second colour marble shows at a point, in metres, of part `number`.
 pub(super) fn marble(at_m: Vec3, number: u32) -> f32 {
-    let streaks = value_noise(at_m * 260.0 + number as f32 * 17.0) * 0.65
-        + value_noise(at_m * 700.0) * 0.35;
+    let streaks =
+        value_noise(at_m * 260.0 + number as f32 * 17.0) * 0.65 + value_noise(at_m * 700.0) * 0.35;
     smoothstep(0.42, 0.6, streaks)
 }
 
@@ -99,9 +99,15 @@ mod tests {
                 }
             }
             let expected = number as f32 * std::f32::consts::PI * (0.18 * 40.0_f32).powi(2);
-            assert!((area as f32 / expected - 1.0).abs() < 0.06, "{number}: {area} of {expected}");
+            assert!(
+                (area as f32 / expected - 1.0).abs() < 0.06,
+                "{number}: {area} of {expected}"
+            );
         }
         let wall = pip(Vec3::new(1.0, 0.1, 0.0), 0.2);
-        assert!(wall.tilt.y < -0.1 && wall.tilt.x == 0.0, "leans to the middle: {wall:?}");
+        assert!(
+            wall.tilt.y < -0.1 && wall.tilt.x == 0.0,
+            "leans to the middle: {wall:?}"
+        );
     }
 }

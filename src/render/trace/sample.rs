@@ -62,7 +62,9 @@ pub(super) struct Stream<'a> {
 
 impl Points {
     pub(super) fn new(count: usize) -> Self {
-        let sets = (TABLE_POINTS / count.max(1)).clamp(8, 64).next_power_of_two();
+        let sets = (TABLE_POINTS / count.max(1))
+            .clamp(8, 64)
+            .next_power_of_two();
         let set = |number: u32| {
             let seed = mixed(number ^ 0x5bd1_e995);
             let mut points: Vec<[u32; 2]> = (0..count as u32)
@@ -188,10 +190,16 @@ mod tests {
                 for index in 0..64 {
                     let at = stream.at(index);
                     assert!(at.min_element() >= 0.0 && at.max_element() < 1.0);
-                    let (x, y) = ((at.x * columns as f32) as usize, (at.y * rows as f32) as usize);
+                    let (x, y) = (
+                        (at.x * columns as f32) as usize,
+                        (at.y * rows as f32) as usize,
+                    );
                     counts[y * columns + x] += 1;
                 }
-                assert!(counts.iter().all(|count| *count == 1), "{columns}x{rows}: {counts:?}");
+                assert!(
+                    counts.iter().all(|count| *count == 1),
+                    "{columns}x{rows}: {counts:?}"
+                );
             }
         }
         assert_ne!(points.stream(1, 0).at(0), points.stream(1, 1).at(0));
@@ -202,7 +210,13 @@ mod tests {
     fn axes_are_at_right_angles() {
         for normal in [Vec3::Z, Vec3::NEG_Z, Vec3::new(0.6, -0.48, 0.64), Vec3::X] {
             let [a, b] = across(Vec3x4::splat(normal)).map(|axis| axis.lanes()[1]);
-            let errors = [a.dot(b), a.dot(normal), b.dot(normal), a.length() - 1.0, b.length() - 1.0];
+            let errors = [
+                a.dot(b),
+                a.dot(normal),
+                b.dot(normal),
+                a.length() - 1.0,
+                b.length() - 1.0,
+            ];
             assert!(errors.iter().all(|error| error.abs() < 1e-6), "{errors:?}");
             assert!(a.cross(b).dot(normal) > 0.99);
         }
@@ -211,7 +225,10 @@ mod tests {
     /// Chi-square of counts against equal expectations.
     fn chi_square(counts: &[f64]) -> f64 {
         let expected = counts.iter().sum::<f64>() / counts.len() as f64;
-        counts.iter().map(|count| (count - expected).powi(2) / expected).sum()
+        counts
+            .iter()
+            .map(|count| (count - expected).powi(2) / expected)
+            .sum()
     }
 
     #[test]

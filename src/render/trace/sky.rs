@@ -76,7 +76,10 @@ impl Sky {
     pub(super) fn sampled(&self, at: Vec2) -> (Vec3, f32) {
         let whole = self.sums.last().copied().unwrap_or(0.0);
         let aim = at.x * whole;
-        let cell = self.sums.partition_point(|sum| *sum <= aim).min(self.sums.len() - 1);
+        let cell = self
+            .sums
+            .partition_point(|sum| *sum <= aim)
+            .min(self.sums.len() - 1);
         let before = if cell > 0 { self.sums[cell - 1] } else { 0.0 };
         // What is left of the number within its cell is one coordinate there.
         let across = ((aim - before) / (self.sums[cell] - before)).clamp(0.0, 1.0);
@@ -90,7 +93,10 @@ impl Sky {
     pub(super) fn density(&self, direction: Vec3) -> f32 {
         let at = to_square(direction);
         let cell = (at * 0.5 + 0.5) * (SIDE - 1) as f32;
-        let (column, row) = ((cell.x as usize).min(SIDE - 2), (cell.y as usize).min(SIDE - 2));
+        let (column, row) = (
+            (cell.x as usize).min(SIDE - 2),
+            (cell.y as usize).min(SIDE - 2),
+        );
         let index = row * (SIDE - 1) + column;
         let before = if index > 0 { self.sums[index - 1] } else { 0.0 };
         let whole = self.sums.last().copied().unwrap_or(1.0);
@@ -138,7 +144,11 @@ mod tests {
     /// A bright spot of about a hundredth of the sphere, over a dim rest.
     fn spot(direction: Vec3) -> Vec3 {
         let towards = Vec3::new(0.3, -0.5, 0.6).normalize();
-        Vec3::splat(if direction.dot(towards) > 0.98 { 50.0 } else { 0.5 })
+        Vec3::splat(if direction.dot(towards) > 0.98 {
+            50.0
+        } else {
+            0.5
+        })
     }
 
     #[test]
@@ -161,7 +171,8 @@ mod tests {
         let (side, mut sum, mut light, mut bright) = (300, 0.0, 0.0, 0);
         for index in 0..side * side {
             let unit = |step: usize| (step as f32 + 0.5) / side as f32;
-            let (direction, density) = sky.sampled(Vec2::new(unit(index % side), unit(index / side)));
+            let (direction, density) =
+                sky.sampled(Vec2::new(unit(index % side), unit(index / side)));
             assert!((direction.length() - 1.0).abs() < 1e-4 && density > 0.0);
             bright += usize::from(spot(direction).x > 1.0);
             sum += 1.0 / density;
@@ -169,9 +180,17 @@ mod tests {
         }
         let count = (side * side) as f32;
         // The sphere's area, and its light.
-        assert!((sum / count / (4.0 * PI) - 1.0).abs() < 0.02, "{}", sum / count);
+        assert!(
+            (sum / count / (4.0 * PI) - 1.0).abs() < 0.02,
+            "{}",
+            sum / count
+        );
         let expected = 4.0 * PI * 0.5 + 2.0 * PI * 0.02 * 49.5;
-        assert!((light / count / expected - 1.0).abs() < 0.03, "{} for {expected}", light / count);
+        assert!(
+            (light / count / expected - 1.0).abs() < 0.03,
+            "{} for {expected}",
+            light / count
+        );
         assert!(bright as f32 / count > 0.4, "{bright}");
     }
 
@@ -182,7 +201,8 @@ mod tests {
         let sum: f32 = (0..rings * sectors)
             .map(|index| {
                 let z = 1.0 - ((index / sectors) as f32 + 0.5) / rings as f32 * 2.0;
-                let turn = Vec2::from_angle(((index % sectors) as f32 + 0.5) / sectors as f32 * 2.0 * PI);
+                let turn =
+                    Vec2::from_angle(((index % sectors) as f32 + 0.5) / sectors as f32 * 2.0 * PI);
                 sky.density((turn * (1.0 - z * z).sqrt()).extend(z))
             })
             .sum();

@@ -20,7 +20,10 @@ const HEIGHT_M: f32 = 2.0;
 const HALF_M: f32 = 0.5;
 
 fn pool(threads: usize) -> ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
 }
 
 fn settings(samples: u32, bounces: u32) -> PathTracing {
@@ -103,11 +106,19 @@ fn ball(radius_m: f32) -> Assets {
 }
 
 /// Pixels under the scene's own surroundings, or under a sky that is the same everywhere.
-fn pixels(scene: &SceneInstance, assets: &Assets, settings: PathTracing, sky: Option<f32>) -> Vec<Pixel> {
+fn pixels(
+    scene: &SceneInstance,
+    assets: &Assets,
+    settings: PathTracing,
+    sky: Option<f32>,
+) -> Vec<Pixel> {
     let workers = pool(2);
     let tracer = PathTracer::new(assets, &workers, settings);
     let view = View::new(scene);
-    let balls: Vec<Ball> = scene.parts().map(|(_, part)| Ball::around(part, assets)).collect();
+    let balls: Vec<Ball> = scene
+        .parts()
+        .map(|(_, part)| Ball::around(part, assets))
+        .collect();
     let model = Model::new(scene, assets, &view, &balls, &vec![Some(0); balls.len()]);
     let sky = match sky {
         Some(level) => Sky::from_radiance(|_| Vec3::splat(level)),
@@ -148,7 +159,10 @@ fn a_white_ball_in_white_light_is_white() {
             "{mean} at metallic {metallic}, roughness {roughness}"
         );
         let sky = found.iter().find(|pixel| pixel.id == 0).unwrap();
-        assert!((sky.radiance - 1.0).abs().max_element() < 1e-4, "seen directly");
+        assert!(
+            (sky.radiance - 1.0).abs().max_element() < 1e-4,
+            "seen directly"
+        );
     }
 }
 
@@ -179,7 +193,11 @@ fn depth_is_that_of_ball_and_plane() {
         assert_eq!(pixel.id, id, "pixel {index}");
         let depth = distance * -towards.z;
         let slack = if off > 0.95 * radius { 1e-2 } else { 1e-3 };
-        assert!((pixel.depth_m - depth).abs() < slack, "{index}: {} for {depth}", pixel.depth_m);
+        assert!(
+            (pixel.depth_m - depth).abs() < slack,
+            "{index}: {} for {depth}",
+            pixel.depth_m
+        );
     }
     assert!(on_ball > 500, "{on_ball}");
 }
@@ -215,12 +233,20 @@ fn a_ball_casts_the_shadow_that_geometry_says() {
             continue;
         }
         if off < radius {
-            assert_eq!(pixel.radiance, Vec3::ZERO, "pixel {index} lies in the shadow");
+            assert_eq!(
+                pixel.radiance,
+                Vec3::ZERO,
+                "pixel {index} lies in the shadow"
+            );
             dark += 1;
         } else {
             // Albedo, intensity, and the cosine.
             let expected = 0.5 * 0.7 * 0.8;
-            assert!((pixel.radiance.x / expected - 1.0).abs() < 1e-3, "{index}: {}", pixel.radiance);
+            assert!(
+                (pixel.radiance.x / expected - 1.0).abs() < 1e-3,
+                "{index}: {}",
+                pixel.radiance
+            );
             bright += 1;
         }
     }
@@ -249,10 +275,17 @@ fn a_wide_light_has_a_half_shadow() {
     }];
     let found = pixels(&scene, &assets, settings(64, 0), Some(0.0));
     let row = SIDE_PX as usize / 2 * SIDE_PX as usize;
-    let middle: f32 = found[row + 31..row + 33].iter().map(|p| p.radiance.x).sum::<f32>() / 2.0;
+    let middle: f32 = found[row + 31..row + 33]
+        .iter()
+        .map(|p| p.radiance.x)
+        .sum::<f32>()
+        / 2.0;
     let (dark, bright) = (found[row + 2].radiance.x, found[row + 61].radiance.x);
     assert!((middle - 0.25).abs() < 0.02, "{middle}");
-    assert!(dark < 1e-3 && (bright - 0.5).abs() < 0.01, "{dark} and {bright}");
+    assert!(
+        dark < 1e-3 && (bright - 0.5).abs() < 0.01,
+        "{dark} and {bright}"
+    );
 }
 
 #[test]
@@ -278,7 +311,10 @@ fn a_plane_under_a_lamp_is_as_bright_as_the_closed_form_says() {
     let radiance = 0.4 * std::f32::consts::PI / (4.0 * half * half);
     let expected = 0.5 * radiance * factor;
     let seen = found[middle].radiance.x;
-    assert!((seen / expected - 1.0).abs() < 0.02, "{seen} for {expected}");
+    assert!(
+        (seen / expected - 1.0).abs() < 0.02,
+        "{seen} for {expected}"
+    );
 }
 
 #[test]
@@ -310,18 +346,25 @@ fn light_fades_and_grows_through_a_medium() {
     let (clear, seen) = (without[middle].radiance, found[middle].radiance);
     let expected = clear * (-Vec3::from(medium.absorption_per_m) * 0.2).exp()
         + Vec3::from(medium.glow_per_m) * 0.2;
-    assert!((seen / expected - 1.0).abs().max_element() < 5e-3, "{seen} for {expected}");
+    assert!(
+        (seen / expected - 1.0).abs().max_element() < 5e-3,
+        "{seen} for {expected}"
+    );
     assert_eq!((found[middle].id, found[0].id), (1, 0));
     assert!((found[middle].depth_m - (HEIGHT_M - 0.2)).abs() < 1e-4);
 }
 
 /// A scene of the repository, in a small image.
 fn plan(name: &str, side_px: u32, more: &[&str]) -> ScenePlan {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenes")
+        .join(name);
     let mut overrides = vec![
         format!("image.width_px={side_px}").parse().unwrap(),
         format!("image.height_px={side_px}").parse().unwrap(),
-        "sensor={noise: 0, blur_px: 0, vignetting: 0}".parse().unwrap(),
+        "sensor={noise: 0, blur_px: 0, vignetting: 0}"
+            .parse()
+            .unwrap(),
     ];
     overrides.extend(more.iter().map(|text| text.parse().unwrap()));
     ScenePlan::load(&path, &overrides).unwrap()
@@ -332,8 +375,10 @@ fn both_instruction_sets_give_the_same_pixels() {
     let plan = plan("dice.yaml", 48, &["camera.distance_mm=120"]);
     let scene = scene::sample(&plan, &SeedKey::new(b"sets", 0), 0);
     let view = View::new(&scene);
-    let balls: Vec<Ball> =
-        scene.parts().map(|(_, part)| Ball::around(part, plan.assets())).collect();
+    let balls: Vec<Ball> = scene
+        .parts()
+        .map(|(_, part)| Ball::around(part, plan.assets()))
+        .collect();
     let levels = view.levels(&scene, plan.assets(), &balls);
     let model = Model::new(&scene, plan.assets(), &view, &balls, &levels);
     let lights: Vec<Emitter> = scene.lights.iter().map(Emitter::new).collect();
@@ -353,7 +398,10 @@ fn both_instruction_sets_give_the_same_pixels() {
         let mut plain = wide.clone();
         tracer.strip(top, &mut wide, &mut Scratch::default());
         tracer.strip_here(top, &mut plain, &mut Scratch::default());
-        assert!(wide.iter().all(|pixel| pixel.radiance.is_finite() && pixel.radiance != Vec3::ZERO));
+        assert!(
+            wide.iter()
+                .all(|pixel| pixel.radiance.is_finite() && pixel.radiance != Vec3::ZERO)
+        );
         assert_eq!(wide, plain, "rows from {top} on");
     }
 }
@@ -366,7 +414,8 @@ fn pixels_do_not_depend_on_the_number_of_threads() {
         samples: 5,
         ..PathTracing::default()
     };
-    let draw = |threads: usize| PathTracer::new(plan.assets(), &pool(threads), settings).render(&scene);
+    let draw =
+        |threads: usize| PathTracer::new(plan.assets(), &pool(threads), settings).render(&scene);
     let (one, four) = (draw(1), draw(4));
     assert_eq!(one.rgb, four.rgb);
     assert_eq!(one.truth, four.truth);
@@ -375,22 +424,34 @@ fn pixels_do_not_depend_on_the_number_of_threads() {
 fn error(a: &[Vec3], b: &[Vec3]) -> f32 {
     // Squared errors of bright pixels would hide the rest.
     let tone = |light: Vec3| light / (light + 1.0);
-    let sum: f32 = a.iter().zip(b).map(|(a, b)| (tone(*a) - tone(*b)).length_squared()).sum();
+    let sum: f32 = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (tone(*a) - tone(*b)).length_squared())
+        .sum();
     (sum / (3.0 * a.len() as f32)).sqrt()
 }
 
 #[test]
 fn smoothing_brings_pictures_nearer_to_the_truth() {
-    for (name, distance) in [("dice.yaml", 120.0), ("shapes.yaml", 220.0), ("bench_30_meshes.yaml", 8000.0)] {
+    for (name, distance) in [
+        ("dice.yaml", 120.0),
+        ("shapes.yaml", 220.0),
+        ("bench_30_meshes.yaml", 8000.0),
+    ] {
         let plan = plan(name, 80, &[&format!("camera.distance_mm={distance}")]);
         let scene = scene::sample(&plan, &SeedKey::new(b"smoothing", 0), 1);
-        let radiances = |pixels: &[Pixel]| -> Vec<Vec3> { pixels.iter().map(|p| p.radiance).collect() };
+        let radiances =
+            |pixels: &[Pixel]| -> Vec<Vec3> { pixels.iter().map(|p| p.radiance).collect() };
         let truth = radiances(&pixels(&scene, plan.assets(), settings(1024, 4), None));
         for (samples, most) in [(4, 0.85), (16, 0.95)] {
             let noisy = pixels(&scene, plan.assets(), settings(samples, 4), None);
             let smooth = denoise::denoised(&noisy, 80);
             let (before, after) = (error(&radiances(&noisy), &truth), error(&smooth, &truth));
-            assert!(after < most * before, "{name}, {samples} samples: {after} of {before}");
+            assert!(
+                after < most * before,
+                "{name}, {samples} samples: {after} of {before}"
+            );
         }
     }
 }
@@ -402,15 +463,23 @@ fn both_renderers_show_the_same() {
         // A tray's high walls keep light away that the rasteriser lets in.
         let no_tray = "dressing=[]";
         let traced = "image.renderer={path_traced: {samples: 256}}";
-        let plans = [plan(name, 200, &[no_tray]), plan(name, 200, &[no_tray, traced])];
+        let plans = [
+            plan(name, 200, &[no_tray]),
+            plan(name, 200, &[no_tray, traced]),
+        ];
         let key = SeedKey::new(PlanHash::of(&plans[0].of_scenes()).as_str().as_bytes(), 0);
         let [raster, traced] = plans.each_ref().map(|plan| {
             let image = &plan.spec().image;
             let device = RenderDevice::new(image.renderer, 2).unwrap();
             let scene = scene::sample(plan, &key, 2);
-            SceneRenderer::new(&device, plan.assets(), image).render(&scene).unwrap()
+            SceneRenderer::new(&device, plan.assets(), image)
+                .render(&scene)
+                .unwrap()
         });
-        assert_ne!(plans[0].spec().image.renderer, plans[1].spec().image.renderer);
+        assert_ne!(
+            plans[0].spec().image.renderer,
+            plans[1].spec().image.renderer
+        );
         assert_eq!(plans[0].spec().image.renderer, RendererChoice::Raster);
         let pairs = raster.rgb.as_raw().iter().zip(traced.rgb.as_raw());
         let sum: f64 = pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
@@ -421,13 +490,18 @@ fn both_renderers_show_the_same() {
         assert!(same >= 0.99, "{name}: {same} of the labels agree");
         let depths = raster.truth.depth_m.iter().zip(&traced.truth.depth_m);
         let near = depths.filter(|(a, b)| (*a - *b).abs() < 0.01 * *b).count() as f64;
-        assert!(near >= 0.99 * raster.truth.depth_m.len() as f64, "{name}: {near} distances agree");
-        let (seen, again) = (raster.truth.visible_objects(), traced.truth.visible_objects());
+        assert!(
+            near >= 0.99 * raster.truth.depth_m.len() as f64,
+            "{name}: {near} distances agree"
+        );
+        let (seen, again) = (
+            raster.truth.visible_objects(),
+            traced.truth.visible_objects(),
+        );
         assert_eq!(seen.len(), again.len(), "{name}");
         for (a, b) in seen.iter().zip(&again) {
-            let edges = |bbox: &BoundingBox| {
-                [bbox.x, bbox.y, bbox.x + bbox.width, bbox.y + bbox.height]
-            };
+            let edges =
+                |bbox: &BoundingBox| [bbox.x, bbox.y, bbox.x + bbox.width, bbox.y + bbox.height];
             let pairs = edges(&a.bbox).into_iter().zip(edges(&b.bbox));
             let farthest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(farthest <= 1.0, "{name}: {:?} and {:?}", a.bbox, b.bbox);
