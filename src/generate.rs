@@ -383,7 +383,10 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
         let draw = |text: &str| {
             let plan = ScenePlan::load(&path, &[text.parse().unwrap()]).unwrap();
-            (scene::sample(&plan, &scene_key(&plan, 3), 4), PlanHash::of(&plan))
+            (
+                scene::sample(&plan, &scene_key(&plan, 3), 4),
+                PlanHash::of(&plan),
+            )
         };
         let (scene, hash) = draw("image.supersampling=2");
         for text in [

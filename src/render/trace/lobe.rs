@@ -372,7 +372,8 @@ mod tests {
                     };
                     let white = albedo(&lobes(surface, view(cosine)), 128).x;
                     // The fitted share of what is not mirrored is too high by some hundredths at
-                    // low angles. One reflection between facets: rough metal loses what is reflected twice.
+                    // low angles. One reflection between facets: rough metal loses what is
+                    // reflected twice.
                     assert!(
                         white < 1.08 && white > 1.0 - most_lost - 0.02,
                         "{white} at roughness {roughness}, cosine {cosine}, metallic {metallic}"
