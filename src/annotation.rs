@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn keypoint_names_of_another_form_are_left_out() {
         let read = |text: &str| serde_json::from_str::<Category>(text).unwrap();
-        let arm = read(r#"{"id": 1, "name": "arm", "keypoints": ["a", "b"], "skeleton": [[1, 2]]}"#);
+        let arm =
+            read(r#"{"id": 1, "name": "arm", "keypoints": ["a", "b"], "skeleton": [[1, 2]]}"#);
         assert_eq!((arm.keypoints.len(), arm.skeleton[0]), (2, [1, 2]));
         let text = serde_json::to_string(&arm).unwrap();
         assert_eq!(read(&text), arm);

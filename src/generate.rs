@@ -16,7 +16,7 @@ use crate::dataset::{
     Begun, Dataset, DatasetError, DatasetWriter, ImageFile, NewSample, Origin, Record,
 };
 use crate::observer::Observer;
-use crate::render::{Frame, GpuContext, RenderError, Renderer};
+use crate::render::{Frame, RenderDevice, RenderError, SceneRenderer};
 use crate::scene::{self, Background, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
@@ -35,7 +35,9 @@ pub enum GenerateError {
     Dataset(#[from] DatasetError),
     #[error("cannot encode {name}: {message}; choose the other image.format")]
     Encode { name: String, message: String },
-    #[error("class masks hold {MAX_MASK_CATEGORY} classes and the scene has {count}; leave --class-masks out")]
+    #[error(
+        "class masks hold {MAX_MASK_CATEGORY} classes and the scene has {count}; leave --class-masks out"
+    )]
     TooManyClasses { count: usize },
     #[error("this renderer gives no normals; leave --normals out")]
     NoNormals,
@@ -71,10 +73,11 @@ pub struct Sidecars {
 }
 
 /// The key that the scenes of a plan are drawn from. It does not depend on how boxes are
-/// drawn, so that exact and loose boxes can be compared on the same images.
+/// drawn, nor on the renderer and the images' format, so that each can be compared on the same
+/// scenes.
 pub fn scene_key(plan: &ScenePlan, seed: u64) -> SeedKey {
-    let drawn = plan.with_exact_boxes();
-    SeedKey::new(PlanHash::of(&drawn).as_str().as_bytes(), seed)
+    let scenes = plan.of_scenes();
+    SeedKey::new(PlanHash::of(&scenes).as_str().as_bytes(), seed)
 }
 
 /// Renders `count` labelled images into the folder `out`; the bytes do not depend on
@@ -94,7 +97,7 @@ pub fn generate(
     out: &Path,
     jobs: usize,
     sidecars: Sidecars,
-    context: &GpuContext,
+    device: &RenderDevice,
     observer: &dyn Observer,
 ) -> Result<Dataset, GenerateError> {
     let classes = plan.categories();
@@ -112,15 +115,8 @@ pub fn generate(
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failure = Mutex::new(None);
-    let image = &plan.spec().image;
     let work = || -> Result<(), GenerateError> {
-        let mut renderer = Renderer::new(
-            context,
-            plan.assets(),
-            image.width_px,
-            image.height_px,
-            image.supersampling,
-        );
+        let mut renderer = SceneRenderer::new(device, plan.assets(), &plan.spec().image);
         if sidecars.normals {
             renderer = renderer.with_normals();
         }
@@ -242,6 +238,8 @@ mod tests {
     use crate::annotation::{BoundingBox, Outline, numbers};
     use crate::dataset::{Format, SIDECARS, export};
     use crate::observer::Silent;
+    use crate::render::{GpuContext, Renderer};
+    use crate::scene::RendererChoice;
 
     #[test]
     fn how_boxes_are_drawn_does_not_change_what_is_drawn() {
@@ -268,9 +266,47 @@ mod tests {
     }
 
     #[test]
+    fn what_draws_the_images_does_not_change_the_scenes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
+        let draw = |text: &str| {
+            let plan = ScenePlan::load(&path, &[text.parse().unwrap()]).unwrap();
+            (
+                scene::sample(&plan, &scene_key(&plan, 3), 4),
+                PlanHash::of(&plan),
+            )
+        };
+        let (scene, hash) = draw("image.supersampling=2");
+        for text in [
+            "image.supersampling=1",
+            "image.format=png",
+            "image.renderer={path_traced: {samples: 4}}",
+        ] {
+            let (other, other_hash) = draw(text);
+            assert_eq!(scene, other, "{text}");
+            assert_ne!(hash, other_hash, "{text} makes another data set");
+        }
+        assert_ne!(scene, draw("exposure_ev=1").0);
+    }
+
+    #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn bytes_do_not_depend_on_the_number_of_jobs() {
-        let (plan, context) = (plan(), GpuContext::new().unwrap());
+        assert_same_bytes(&plan());
+    }
+
+    #[test]
+    fn bytes_of_traced_images_do_not_depend_on_the_number_of_jobs() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes/dice.yaml");
+        let overrides = [
+            "image.width_px=64",
+            "image.height_px=56",
+            "image.renderer={path_traced: {samples: 2}}",
+        ];
+        let overrides = overrides.map(|text| text.parse().unwrap());
+        assert_same_bytes(&ScenePlan::load(&path, &overrides).unwrap());
+    }
+
+    fn assert_same_bytes(plan: &ScenePlan) {
         let folder = tempfile::tempdir().unwrap();
         let sidecars = Sidecars {
             masks: true,
@@ -281,7 +317,8 @@ mod tests {
         };
         for jobs in [1, 3] {
             let out = folder.path().join(jobs.to_string());
-            generate(&plan, 5, 7, &out, jobs, sidecars, &context, &Silent).unwrap();
+            let device = RenderDevice::new(plan.spec().image.renderer, jobs).unwrap();
+            generate(plan, 5, 7, &out, jobs, sidecars, &device, &Silent).unwrap();
         }
         let mut files = vec!["annotations.json".to_owned(), "manifest.jsonl".to_owned()];
         for index in 0..5 {
@@ -297,9 +334,10 @@ mod tests {
     #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn labels_fit_the_picture() {
-        let (plan, context) = (plan(), GpuContext::new().unwrap());
+        let plan = plan();
+        let device = RenderDevice::new(RendererChoice::Raster, 1).unwrap();
         let key = scene_key(&plan, 0);
-        let mut renderer = Renderer::new(&context, plan.assets(), 200, 160, 2);
+        let mut renderer = SceneRenderer::new(&device, plan.assets(), &plan.spec().image);
         let mut boxes = 0;
         for index in 0..6 {
             let instance = scene::sample(&plan, &key, index);
@@ -438,8 +476,14 @@ mod tests {
                 let (x, y) = (pixel % 240, pixel / 240);
                 let ray = Vec3::new(x as f32 - 119.5, 89.5 - y as f32, -focal_px).normalize();
                 // Normals between corners of a mesh may turn away a little at its outline.
-                assert!(normal.dot(ray) < 0.4, "what is seen faces the camera: {normal}");
-                assert!(*id > 0 || (*normal - towards).length() < 1e-3, "the ground's is up");
+                assert!(
+                    normal.dot(ray) < 0.4,
+                    "what is seen faces the camera: {normal}"
+                );
+                assert!(
+                    *id > 0 || (*normal - towards).length() < 1e-3,
+                    "the ground's is up"
+                );
             }
         }
         assert!(cut > 3 && hidden > 3, "{cut} cut, {hidden} hidden");
@@ -449,7 +493,7 @@ mod tests {
     #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn what_is_generated_is_exported_with_poses() {
-        let (plan, context) = (solids(), GpuContext::new().unwrap());
+        let (plan, device) = (solids(), RenderDevice::new(RendererChoice::Raster, 1).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let sidecars = Sidecars {
             depth: true,
@@ -458,12 +502,16 @@ mod tests {
             ..Sidecars::default()
         };
         let out = folder.path().join("set");
-        let dataset = generate(&plan, 2, 0, &out, 1, sidecars, &context, &Silent).unwrap();
+        let dataset = generate(&plan, 2, 0, &out, 1, sidecars, &device, &Silent).unwrap();
         let category = &dataset.categories[0];
         assert_eq!(category.keypoints, ["top", "bottom"]);
-        let classes = image::open(out.join("class_masks/000001.png")).unwrap().into_luma8();
+        let classes = image::open(out.join("class_masks/000001.png"))
+            .unwrap()
+            .into_luma8();
         for label in &dataset.samples[1].annotations {
-            let own = classes.pixels().filter(|p| u32::from(p.0[0]) == label.category_id);
+            let own = classes
+                .pixels()
+                .filter(|p| u32::from(p.0[0]) == label.category_id);
             assert!(own.count() as f64 >= label.area, "{label:?}");
         }
         for (name, format) in [("bop", Format::Bop), ("kitti", Format::Kitti)] {
@@ -479,12 +527,21 @@ mod tests {
         let k = numbers(&camera["1"]["cam_K"]).unwrap();
         for (index, label) in labels.iter().enumerate() {
             let t = numbers(&scene["1"][index]["cam_t_m2c"]).unwrap();
-            let (x, y) = (k[0] * t[0] / t[2] + k[2] + 0.5, k[4] * t[1] / t[2] + k[5] + 0.5);
+            let (x, y) = (
+                k[0] * t[0] / t[2] + k[2] + 0.5,
+                k[4] * t[1] / t[2] + k[5] + 0.5,
+            );
             // The middle of what is not cut lies in its box.
-            let amodal: [f64; 4] = numbers(&label.extra["amodal_bbox"]).unwrap().try_into().unwrap();
+            let amodal: [f64; 4] = numbers(&label.extra["amodal_bbox"])
+                .unwrap()
+                .try_into()
+                .unwrap();
             let b = BoundingBox::from(amodal);
             let inside = (b.x..b.right()).contains(&x) && (b.y..b.bottom()).contains(&y);
-            assert!(inside || label.extra["truncated"] != 0.0, "{x}, {y}: {label:?}");
+            assert!(
+                inside || label.extra["truncated"] != 0.0,
+                "{x}, {y}: {label:?}"
+            );
         }
     }
 }

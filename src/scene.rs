@@ -26,12 +26,12 @@ mod sky;
 mod spec;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
-pub use diameter::diameter_m;
 pub use background::{Background, Picture};
+pub use diameter::diameter_m;
 pub use environment::{Cell, Environment};
 pub use instance::{
-    Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern,
-    SceneInstance, Sensor, kelvin_rgb,
+    Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern, SceneInstance,
+    Sensor, kelvin_rgb, smoothstep,
 };
 pub use lens::Distortion;
 pub use library::{Photo, PhotoError};
@@ -46,6 +46,6 @@ pub use spec::{
     BackgroundSpec, CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart,
     EnvironmentSpec, Family, FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec,
     LabelRule, LightSpec, MapSpec, MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec,
-    Paint, PhotosSpec, PictureSpec, PlacementSpec, Placements, PoseSpec, SceneSpec, SensorSpec,
-    Shape, SkySpec, Zone,
+    Paint, PathTracing, PhotosSpec, PictureSpec, PlacementSpec, Placements, PoseSpec,
+    RendererChoice, SceneSpec, SensorSpec, Shape, SkySpec, Zone,
 };

@@ -72,16 +72,13 @@ impl Outline {
             Outline::Polygons(polygons) => {
                 let points = || polygons.iter().flatten();
                 let low = |axis: usize| points().map(|p| p[axis]).fold(f64::INFINITY, f64::min);
-                let high = |axis: usize| {
-                    points().map(|p| p[axis]).fold(f64::NEG_INFINITY, f64::max)
-                };
+                let high =
+                    |axis: usize| points().map(|p| p[axis]).fold(f64::NEG_INFINITY, f64::max);
                 let (left, top) = (low(0), low(1));
                 left.is_finite()
                     .then(|| BoundingBox::from_corners(left, top, high(0), high(1)))
             }
-            Outline::Mask { rle, .. } => {
-                (mask::area(rle) > 0).then(|| mask::to_bbox(rle).into())
-            }
+            Outline::Mask { rle, .. } => (mask::area(rle) > 0).then(|| mask::to_bbox(rle).into()),
         }
     }
 

@@ -158,7 +158,9 @@ impl Carriage<'_> {
             label.extra.insert("amodal_bbox".to_owned(), json!(around));
         }
         if let Some(shape) = mask.and_then(|mask| mask.shape) {
-            label.extra.insert("amodal_segmentation".to_owned(), shape.to_json());
+            label
+                .extra
+                .insert("amodal_segmentation".to_owned(), shape.to_json());
         }
     }
 
@@ -179,7 +181,9 @@ impl Carriage<'_> {
         }
         let shape = Outline::parse(&value, self.from);
         if shape.is_none() {
-            changes.lose(&format!("{key}: neither polygons nor a mask of the image's size"));
+            changes.lose(&format!(
+                "{key}: neither polygons nor a mask of the image's size"
+            ));
         }
         shape
     }

@@ -53,7 +53,9 @@ pub(super) fn outline(
 pub(super) fn keypoint(image: &mut RgbImage, at: [f64; 2], colour: Rgb<u8>, shows: bool) {
     const REACH_PX: i32 = 2;
     let [x0, y0] = at.map(|along| along.floor() as i32);
-    for (dx, dy) in (-REACH_PX..=REACH_PX).flat_map(|dy| (-REACH_PX..=REACH_PX).map(move |dx| (dx, dy))) {
+    for (dx, dy) in
+        (-REACH_PX..=REACH_PX).flat_map(|dy| (-REACH_PX..=REACH_PX).map(move |dx| (dx, dy)))
+    {
         let is_rim = dx.abs() == REACH_PX || dy.abs() == REACH_PX;
         let is_corner = dx.abs() == REACH_PX && dy.abs() == REACH_PX;
         let colour = match (shows, is_rim, is_corner) {

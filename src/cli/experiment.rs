@@ -14,7 +14,7 @@ use crate::experiment::{
     record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
-use crate::render::GpuContext;
+use crate::render::RenderDevice;
 use crate::scene::ScenePlan;
 use crate::seed::PlanHash;
 
@@ -91,7 +91,7 @@ fn synthetic_pool(
         &out,
         args.common.jobs(),
         Sidecars::default(),
-        &GpuContext::new()?,
+        &RenderDevice::new(scene_plan.spec().image.renderer, args.common.jobs())?,
         observer,
     )?;
     Ok(out)

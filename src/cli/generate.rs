@@ -10,7 +10,7 @@ use crate::audit::{self, Gap, GapFiles, Side};
 use crate::dataset::{Dataset, Split};
 use crate::generate::{self, Sidecars};
 use crate::observer::Observer;
-use crate::render::GpuContext;
+use crate::render::RenderDevice;
 use crate::scene::ScenePlan;
 
 /// Arguments of `admix generate`.
@@ -66,7 +66,7 @@ pub(super) fn run(args: GenerateArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&plan)?);
         return Ok(());
     }
-    let context = GpuContext::new()?;
+    let device = RenderDevice::new(plan.spec().image.renderer, args.common.jobs())?;
     let sidecars = Sidecars {
         masks: args.masks,
         depth: args.depth,
@@ -81,7 +81,7 @@ pub(super) fn run(args: GenerateArgs) -> anyhow::Result<()> {
         &args.out,
         args.common.jobs(),
         sidecars,
-        &context,
+        &device,
         &observer,
     )?;
     let no_room: u64 = dataset
@@ -102,7 +102,7 @@ pub(super) fn run(args: GenerateArgs) -> anyhow::Result<()> {
     if args.common.json {
         let mut result = serde_json::json!({
             "out": args.out, "images": images, "boxes": boxes, "objects_without_room": no_room,
-            "adapter": context.summary(), "wall_s": observer.elapsed().as_secs_f64(),
+            "adapter": device.summary(), "wall_s": observer.elapsed().as_secs_f64(),
         });
         if let Some((gap, files)) = &gap {
             result["gap"] = serde_json::to_value(gap)?;

@@ -18,7 +18,7 @@ use crate::annotation::{Annotation, numbers};
 use crate::dataset::{Dataset, SIDECARS, Split, read_image, write_atomically};
 use crate::generate::{self, scene_key};
 use crate::observer::Observer;
-use crate::render::{GpuContext, Renderer};
+use crate::render::{RenderDevice, SceneRenderer};
 use crate::scene::{self, ScenePlan};
 
 /// Side of a tile, in pixels.
@@ -192,15 +192,9 @@ fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<Tiles> {
         let message = "--split: a scene has no splits, only a data set has";
         return Err(UserMistake(message.to_owned()).into());
     }
-    let context = GpuContext::new()?;
     let image = &plan.spec().image;
-    let mut renderer = Renderer::new(
-        &context,
-        plan.assets(),
-        image.width_px,
-        image.height_px,
-        image.supersampling,
-    );
+    let device = RenderDevice::new(image.renderer, args.common.jobs())?;
+    let mut renderer = SceneRenderer::new(&device, plan.assets(), image);
     if args.truth {
         renderer = renderer.with_normals();
     }

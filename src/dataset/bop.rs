@@ -57,7 +57,10 @@ impl Target {
             diameter_m: diameter?,
             visible: visible?,
             whole: whole?,
-            truncated: extra.get("truncated").and_then(Value::as_f64).unwrap_or(0.0),
+            truncated: extra
+                .get("truncated")
+                .and_then(Value::as_f64)
+                .unwrap_or(0.0),
         })
     }
 }
@@ -113,7 +116,11 @@ pub(super) fn write(
         let ending = Path::new(&sample.file_name).extension().unwrap_or_default();
         let name = format!("{image_id:06}.{}", ending.to_string_lossy());
         place_image(sample, &root.join("rgb").join(&name))?;
-        let depth = place_depth(dataset, sample, &root.join(format!("depth/{image_id:06}.png")))?;
+        let depth = place_depth(
+            dataset,
+            sample,
+            &root.join(format!("depth/{image_id:06}.png")),
+        )?;
         let (mut gt, mut info) = (Vec::new(), Vec::new());
         for (index, target) in of_image.iter().enumerate() {
             let draw = |kind: &str, outline: &Outline| {
@@ -169,7 +176,10 @@ fn models_info(families: &BTreeMap<&str, Vec<&Target>>, warnings: &mut Warnings)
             let mut values: Vec<f64> = targets.iter().map(|target| of(target)).collect();
             values.sort_by(f64::total_cmp);
             let (low, high) = (values[0], values[values.len() - 1]);
-            (1000.0 * values[values.len() / 2], high > low * (1.0 + SIZE_TOLERANCE))
+            (
+                1000.0 * values[values.len() / 2],
+                high > low * (1.0 + SIZE_TOLERANCE),
+            )
         };
         let sides = [0, 1, 2].map(|axis| median(&|target| target.pose.size_m[axis]));
         let [x, y, z] = sides.map(|(side, _)| side);
@@ -204,12 +214,18 @@ fn place_depth(dataset: &Dataset, sample: &Sample, to: &Path) -> Result<Vec<u16>
         source,
     })?;
     let depth = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png);
-    let mut depth = depth.map_err(|error| fail(error.to_string()))?.into_luma16();
+    let mut depth = depth
+        .map_err(|error| fail(error.to_string()))?
+        .into_luma16();
     if depth.dimensions() != (sample.width, sample.height) {
         return Err(fail("its size is not that of the image".to_owned()));
     }
     let is_too_far = |pixel: &&mut Luma<u16>| pixel.0[0] == TOO_FAR;
-    let changed = depth.pixels_mut().filter(is_too_far).map(|pixel| pixel.0[0] = 0).count();
+    let changed = depth
+        .pixels_mut()
+        .filter(is_too_far)
+        .map(|pixel| pixel.0[0] = 0)
+        .count();
     make_parent(to)?;
     if changed > 0 {
         write_png(&depth, to)?;
@@ -250,7 +266,11 @@ where
 fn gt_info(target: &Target, whole: &[u8], visible: &[u8], depth: &[u16]) -> Value {
     let count = |mask: &[u8]| mask.iter().filter(|pixel| **pixel > 0).count();
     let (inside, seen) = (count(whole), count(visible));
-    let valid = whole.iter().zip(depth).filter(|(on, depth)| **on > 0 && **depth > 0).count();
+    let valid = whole
+        .iter()
+        .zip(depth)
+        .filter(|(on, depth)| **on > 0 && **depth > 0)
+        .count();
     let share = (1.0 - target.truncated).max(1e-6);
     let all = ((inside as f64 / share).round() as usize).max(inside);
     json!({
@@ -311,21 +331,34 @@ mod tests {
             let bbox = list(&info["0"][0]["bbox_obj"]).unwrap();
             for corner in 0..8 {
                 let along = |axis: &str, bit: usize| {
-                    model(&format!("min_{axis}")) + model(&format!("size_{axis}")) * f64::from(corner >> bit & 1)
+                    model(&format!("min_{axis}"))
+                        + model(&format!("size_{axis}")) * f64::from(corner >> bit & 1)
                 };
                 let at = turn * DVec3::new(along("x", 0), along("y", 1), along("z", 2)) + shift;
                 // Centres of pixels are whole numbers.
                 let (x, y) = (at.x / at.z * k[0] + k[2], at.y / at.z * k[4] + k[5]);
-                assert!((bbox[0] - 1.0..bbox[0] + bbox[2]).contains(&x), "{x} of {bbox:?}");
-                assert!((bbox[1] - 1.0..bbox[1] + bbox[3]).contains(&y), "{y} of {bbox:?}");
+                assert!(
+                    (bbox[0] - 1.0..bbox[0] + bbox[2]).contains(&x),
+                    "{x} of {bbox:?}"
+                );
+                assert!(
+                    (bbox[1] - 1.0..bbox[1] + bbox[3]).contains(&y),
+                    "{y} of {bbox:?}"
+                );
             }
             assert_eq!(info["0"][0]["px_count_visib"], 42);
             assert_eq!(info["0"][0]["px_count_valid"], 42);
             assert_eq!(info["0"][0]["visib_fract"], 1.0);
             let mask = image::open(scene.join("mask_visib/000000_000000.png")).unwrap();
-            let on = mask.to_luma8().pixels().filter(|pixel| pixel.0[0] == 255).count();
+            let on = mask
+                .to_luma8()
+                .pixels()
+                .filter(|pixel| pixel.0[0] == 255)
+                .count();
             assert_eq!(on, 42);
-            let depth = image::open(scene.join("depth/000000.png")).unwrap().into_luma16();
+            let depth = image::open(scene.join("depth/000000.png"))
+                .unwrap()
+                .into_luma16();
             assert_eq!((depth[(0, 0)].0[0], depth[(1, 0)].0[0]), (0, 2000));
             assert!(scene.join("rgb/000000.png").is_file());
         }
@@ -345,8 +378,15 @@ mod tests {
         }
         std::fs::remove_dir_all(dataset.root.join("depth")).unwrap();
         let out = folder.path().join("b");
-        let message = export(&dataset, Format::Bop, &out, &Silent).unwrap_err().to_string();
-        for part in ["`camera` without distortion in manifest.jsonl (2x", "`depth/`", "`segmentation`", FLAGS] {
+        let message = export(&dataset, Format::Bop, &out, &Silent)
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "`camera` without distortion in manifest.jsonl (2x",
+            "`depth/`",
+            "`segmentation`",
+            FLAGS,
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert!(!out.exists());

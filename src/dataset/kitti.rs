@@ -82,7 +82,10 @@ fn line(class: &str, annotation: &Annotation, pose: &Pose, found: &UprightBox) -
     };
     let BoundingBox { x, y, .. } = pose.amodal_bbox;
     // Corners are pixels that belong to the box.
-    let (right, bottom) = (pose.amodal_bbox.right() - 1.0, pose.amodal_bbox.bottom() - 1.0);
+    let (right, bottom) = (
+        pose.amodal_bbox.right() - 1.0,
+        pose.amodal_bbox.bottom() - 1.0,
+    );
     let at = found.location_m;
     format!(
         "{class} {:.2} {occluded} {:.4} {x:.2} {y:.2} {right:.2} {bottom:.2} {:.6} {:.6} {:.6} \
@@ -107,7 +110,9 @@ fn calibration(camera: &Camera) -> String {
         let values: Vec<String> = values.iter().map(|value| format!("{value:.9e}")).collect();
         values.join(" ")
     };
-    let p = [k[0], k[1], k[2], 0.0, k[3], k[4], k[5], 0.0, k[6], k[7], k[8], 0.0];
+    let p = [
+        k[0], k[1], k[2], 0.0, k[3], k[4], k[5], 0.0, k[6], k[7], k[8], 0.0,
+    ];
     let mut text = String::new();
     for number in 0..4 {
         let _ = writeln!(text, "P{number}: {}", row(&p));
@@ -123,7 +128,11 @@ fn calibration(camera: &Camera) -> String {
 
 /// Readers of KITTI expect PNG files.
 fn place_png(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
-    if sample.path.extension().is_some_and(|ending| ending == "png") {
+    if sample
+        .path
+        .extension()
+        .is_some_and(|ending| ending == "png")
+    {
         return place_image(sample, to);
     }
     let image = read_image(&sample.path)?;
@@ -133,10 +142,12 @@ fn place_png(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
         image::codecs::png::CompressionType::Fast,
         image::codecs::png::FilterType::Adaptive,
     );
-    image.write_with_encoder(encoder).map_err(|error| DatasetError::Image {
-        path: sample.path.clone(),
-        message: error.to_string(),
-    })?;
+    image
+        .write_with_encoder(encoder)
+        .map_err(|error| DatasetError::Image {
+            path: sample.path.clone(),
+            message: error.to_string(),
+        })?;
     make_parent(to)?;
     write_atomically(to, &bytes)
 }
@@ -151,7 +162,9 @@ fn poses(dataset: &Dataset) -> Result<Vec<(Camera, Vec<Pose>)>, DatasetError> {
         let of_image: Vec<_> = sample
             .annotations
             .iter()
-            .filter_map(|annotation| Pose::of(annotation, &place_of(sample, annotation), &mut lacking))
+            .filter_map(|annotation| {
+                Pose::of(annotation, &place_of(sample, annotation), &mut lacking)
+            })
             .collect();
         found.extend(camera.map(|camera| (camera, of_image)));
     }
@@ -169,7 +182,13 @@ pub(super) fn write(
     let class_of = |annotation: &Annotation| {
         let category = dataset.category(annotation.category_id);
         // Words are separated by spaces.
-        category.map_or(String::new(), |category| category.name.split_whitespace().collect::<Vec<_>>().join("_"))
+        category.map_or(String::new(), |category| {
+            category
+                .name
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join("_")
+        })
     };
     let training = folder.join("training");
     let mut manifest = String::new();
@@ -190,7 +209,10 @@ pub(super) fn write(
             labels.push_str(&line(&class_of(annotation), annotation, pose, &found));
         }
         write_text(&training.join(format!("label_2/{name}.txt")), &labels)?;
-        write_text(&training.join(format!("calib/{name}.txt")), &calibration(camera))?;
+        write_text(
+            &training.join(format!("calib/{name}.txt")),
+            &calibration(camera),
+        )?;
         if let Some(split) = sample.record.split {
             let list = lists.entry(split).or_default();
             let _ = writeln!(list, "{name}");
@@ -233,7 +255,10 @@ mod tests {
     fn turns_about_y_are_found() {
         for turn in [-3.0, -1.2, 0.0, 0.4, 1.5, 3.1] {
             let found = UprightBox::of(&pose(standing(turn)));
-            assert!((found.rotation_y - turn).abs() < 1e-9, "{found:?}, not {turn}");
+            assert!(
+                (found.rotation_y - turn).abs() < 1e-9,
+                "{found:?}, not {turn}"
+            );
             let sides = [found.height_m, found.width_m, found.length_m];
             assert_eq!(sides, [1.5, 2.0, 4.0]);
             assert!(found.lean_deg < 1e-5);
@@ -246,7 +271,10 @@ mod tests {
         assert!((leaning.lean_deg - 0.5_f64.to_degrees()).abs() < 1e-6);
         // On its side, another axis is upright.
         let lying = UprightBox::of(&pose(standing(0.3) * DMat4::from_rotation_x(PI / 2.0)));
-        assert_eq!([lying.height_m, lying.width_m, lying.length_m], [2.0, 1.5, 4.0]);
+        assert_eq!(
+            [lying.height_m, lying.width_m, lying.length_m],
+            [2.0, 1.5, 4.0]
+        );
         assert!((lying.rotation_y - 0.3).abs() < 1e-9);
     }
 
@@ -261,11 +289,19 @@ mod tests {
         let label = read("training/label_2/000001.txt");
         let words: Vec<&str> = label.split_whitespace().collect();
         assert_eq!((words[0], words.len()), ("small_box", 15));
-        let values: Vec<f64> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
+        let values: Vec<f64> = words[1..]
+            .iter()
+            .map(|word| word.parse().unwrap())
+            .collect();
         assert_eq!(values[..2], [0.0, 0.0], "neither cut nor hidden");
         assert_eq!(values[7..10], [0.03, 0.02, 0.04]);
         let calibration = read("training/calib/000001.txt");
-        let p2 = calibration.lines().nth(2).unwrap().strip_prefix("P2: ").unwrap();
+        let p2 = calibration
+            .lines()
+            .nth(2)
+            .unwrap()
+            .strip_prefix("P2: ")
+            .unwrap();
         let p2: Vec<f64> = p2.split(' ').map(|word| word.parse().unwrap()).collect();
         let (h, w, l) = (values[7], values[8], values[9]);
         let (sin, cos) = values[13].sin_cos();
@@ -277,10 +313,21 @@ mod tests {
                 y + values[11],
                 -sin * x + cos * z + values[12],
             ];
-            let project = |row: usize| (0..3).map(|axis| p2[4 * row + axis] * at[axis]).sum::<f64>() + p2[4 * row + 3];
+            let project = |row: usize| {
+                (0..3)
+                    .map(|axis| p2[4 * row + axis] * at[axis])
+                    .sum::<f64>()
+                    + p2[4 * row + 3]
+            };
             let (x, y) = (project(0) / project(2), project(1) / project(2));
-            assert!((values[3] - 1.0..values[5] + 1.0).contains(&x), "{x}: {label}");
-            assert!((values[4] - 1.0..values[6] + 1.0).contains(&y), "{y}: {label}");
+            assert!(
+                (values[3] - 1.0..values[5] + 1.0).contains(&x),
+                "{x}: {label}"
+            );
+            assert!(
+                (values[4] - 1.0..values[6] + 1.0).contains(&y),
+                "{y}: {label}"
+            );
         }
         assert_eq!(read("ImageSets/val.txt"), "000001\n");
         assert!(out.join("training/image_2/000000.png").is_file());

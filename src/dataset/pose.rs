@@ -27,7 +27,10 @@ impl Camera {
     /// distorts.
     pub(super) fn of(sample: &Sample) -> Option<Self> {
         let camera = sample.record.factors.get("camera")?;
-        if camera.get("distortion").is_some_and(|lens| !lens.is_null() && lens != "none") {
+        if camera
+            .get("distortion")
+            .is_some_and(|lens| !lens.is_null() && lens != "none")
+        {
             return None;
         }
         if let (Some(k), Some(pose)) = (camera.get("K"), camera.get("world_from_camera")) {
@@ -46,8 +49,9 @@ impl Camera {
         let forward = (target - position).try_normalize()?;
         let right = forward.cross(up).try_normalize()?;
         let down = forward.cross(right);
-        let camera_from_world = DMat4::from_mat3(DMat3::from_cols(right, down, forward).transpose())
-            * DMat4::from_translation(-position);
+        let camera_from_world =
+            DMat4::from_mat3(DMat3::from_cols(right, down, forward).transpose())
+                * DMat4::from_translation(-position);
         let fov = camera.get("vertical_fov_deg")?.as_f64()?;
         let (width, height) = (f64::from(sample.width), f64::from(sample.height));
         let focal = height / 2.0 / (fov.to_radians() / 2.0).tan();
@@ -105,7 +109,11 @@ fn matrix_of(value: &Value) -> Option<DMat4> {
 
 /// The numbers of a square matrix that is written row by row.
 fn rows_of(value: &Value, side: usize) -> Option<Vec<f64>> {
-    let rows: Vec<Vec<f64>> = value.as_array()?.iter().map(numbers).collect::<Option<_>>()?;
+    let rows: Vec<Vec<f64>> = value
+        .as_array()?
+        .iter()
+        .map(numbers)
+        .collect::<Option<_>>()?;
     let is_square = rows.len() == side && rows.iter().all(|row| row.len() == side);
     is_square.then(|| rows.concat())
 }
@@ -177,8 +185,15 @@ pub(super) mod tests {
             let path = root.join("images").join(&file_name);
             image::RgbImage::new(80, 60).save(&path).unwrap();
             let values = (0..80 * 60).map(|pixel| if pixel == 0 { u16::MAX } else { 2000 });
-            let depth = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(80, 60, values.collect::<Vec<u16>>());
-            depth.unwrap().save(root.join("depth").join(&file_name)).unwrap();
+            let depth = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(
+                80,
+                60,
+                values.collect::<Vec<u16>>(),
+            );
+            depth
+                .unwrap()
+                .save(root.join("depth").join(&file_name))
+                .unwrap();
             let mut record = Record::new(index + 1, file_name.as_str(), Origin::Synthetic);
             record.split = Some(split);
             record.factors.insert(
@@ -233,8 +248,13 @@ pub(super) mod tests {
         assert!((camera.focal_px[0] - 30.0).abs() < 1e-9);
         let k = camera.k();
         assert!((k[2] - 39.5).abs() < 1e-9 && (k[5] - 29.5).abs() < 1e-9);
-        let seen = camera.camera_from_world.transform_point3(DVec3::new(0.05, 0.2, 0.0));
-        assert!((seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9, "{seen}");
+        let seen = camera
+            .camera_from_world
+            .transform_point3(DVec3::new(0.05, 0.2, 0.0));
+        assert!(
+            (seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9,
+            "{seen}"
+        );
         let mut calibrated = dataset.samples[1].clone();
         calibrated.record.factors.insert(
             "camera".to_owned(),
@@ -245,14 +265,22 @@ pub(super) mod tests {
         );
         let found = Camera::of(&calibrated).unwrap();
         assert_eq!((found.k()[2], found.k()[4]), (40.5, 31.0));
-        let seen = found.camera_from_world.transform_point3(DVec3::new(0.05, 0.2, 0.0));
-        assert!((seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9, "{seen}");
+        let seen = found
+            .camera_from_world
+            .transform_point3(DVec3::new(0.05, 0.2, 0.0));
+        assert!(
+            (seen - DVec3::new(0.05, 0.015, 0.2)).length() < 1e-9,
+            "{seen}"
+        );
         calibrated.record.factors["camera"]["distortion"] = json!({"fisheye": {"k1": 0.1}});
         assert_eq!(Camera::of(&calibrated), None, "a bent image has no matrix");
         let mut lacking = Lacking::default();
         let annotation = &dataset.samples[0].annotations[0];
         let pose = Pose::of(annotation, "here", &mut lacking).unwrap();
-        assert_eq!(pose.camera_from_object.w_axis.truncate(), DVec3::new(0.05, 0.0, 0.2));
+        assert_eq!(
+            pose.camera_from_object.w_axis.truncate(),
+            DVec3::new(0.05, 0.0, 0.2)
+        );
         let (turn, shift) = rotation_and_mm(&pose.camera_from_object);
         assert_eq!(turn, [1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0]);
         assert_eq!(shift, [50.0, 0.0, 200.0]);
@@ -266,10 +294,23 @@ pub(super) mod tests {
         let mut lacking = Lacking::default();
         let annotation = &mut dataset.samples[0].annotations[0];
         annotation.extra.shift_remove("size_m");
-        annotation.extra.insert("camera_from_object".to_owned(), json!([[1.0, 2.0]]));
-        assert_eq!(Pose::of(annotation, "000000.png annotation 1", &mut lacking), None);
-        let message = lacking.into_result(&dataset, "BOP", " --depth").unwrap_err().to_string();
-        for part in ["`size_m`", "`camera_from_object` (1x", "annotation 1", "--depth"] {
+        annotation
+            .extra
+            .insert("camera_from_object".to_owned(), json!([[1.0, 2.0]]));
+        assert_eq!(
+            Pose::of(annotation, "000000.png annotation 1", &mut lacking),
+            None
+        );
+        let message = lacking
+            .into_result(&dataset, "BOP", " --depth")
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "`size_m`",
+            "`camera_from_object` (1x",
+            "annotation 1",
+            "--depth",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }

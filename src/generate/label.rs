@@ -65,7 +65,6 @@ fn drawn_box(exact: BoundingBox, margin: f64, square: bool) -> BoundingBox {
     drawn.map(round4).into()
 }
 
-
 fn round4(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
@@ -89,7 +88,10 @@ fn extras(
     let size = (object.half_extents_m * 2.0).as_dvec3().to_array();
     let diameter = f64::from(scene::diameter_m(object, plan.assets()));
     let mut extra = Map::from_iter([
-        ("visible_fraction".to_owned(), json!(round4(seen.visible_fraction))),
+        (
+            "visible_fraction".to_owned(),
+            json!(round4(seen.visible_fraction)),
+        ),
         ("instance".to_owned(), json!(seen.index + 1)),
         ("family".to_owned(), json!(object.family)),
         ("amodal_bbox".to_owned(), json!(seen.amodal_bbox)),
@@ -190,7 +192,10 @@ mod tests {
         };
         let to_camera = camera_from_world(&camera);
         let found = to_camera * DVec4::new(1.5, 2.25, 1.0, 1.0);
-        assert!((found - DVec4::new(0.5, -0.25, 2.0, 1.0)).length() < 1e-9, "{found}");
+        assert!(
+            (found - DVec4::new(0.5, -0.25, 2.0, 1.0)).length() < 1e-9,
+            "{found}"
+        );
         let shift = rows(&DMat4::from_translation(DVec3::new(1.0, 2.0, 3.0)));
         assert_eq!(shift[0], json!([1.0, 0.0, 0.0, 1.0]), "rows, not columns");
         assert_eq!(shift[3], json!([0.0, 0.0, 0.0, 1.0]));

@@ -38,7 +38,10 @@ pub(super) fn keypoint(
     at_m: Vec3,
 ) -> Keypoint {
     let object = &instance.objects[index];
-    let in_world = object.world_from_object.as_dmat4().transform_point3(at_m.as_dvec3());
+    let in_world = object
+        .world_from_object
+        .as_dmat4()
+        .transform_point3(at_m.as_dvec3());
     let in_camera = camera_from_world(&instance.camera).transform_point3(in_world);
     let size = [instance.width_px, instance.height_px];
     let projection = instance.camera.projection(size[0], size[1]);
@@ -112,7 +115,9 @@ mod tests {
         };
         let truth = GroundTruth {
             width_px: 100,
-            ids: (0..10_000).map(|pixel| u32::from(is_object(pixel))).collect(),
+            ids: (0..10_000)
+                .map(|pixel| u32::from(is_object(pixel)))
+                .collect(),
             depth_m: (0..10_000)
                 .map(|pixel| if is_object(pixel) { 0.49 } else { 0.51 })
                 .collect(),
@@ -139,11 +144,22 @@ mod tests {
             assert!((found - expected).abs() < 1e-3, "{found}, not {expected}");
         }
         let bottom = at(&truth, 0.0, 0.0, -0.01);
-        assert_eq!(bottom.visibility, Visibility::Hidden, "its own body hides it");
+        assert_eq!(
+            bottom.visibility,
+            Visibility::Hidden,
+            "its own body hides it"
+        );
         let beside = at(&truth, 0.018, 0.0, 0.0);
-        assert_eq!(beside.visibility, Visibility::Visible, "in the air above the ground");
+        assert_eq!(
+            beside.visibility,
+            Visibility::Visible,
+            "in the air above the ground"
+        );
         let outside = at(&truth, 0.08, 0.0, 0.0);
-        assert_eq!((outside.visibility, outside.place_px), (Visibility::Outside, [0.0; 2]));
+        assert_eq!(
+            (outside.visibility, outside.place_px),
+            (Visibility::Outside, [0.0; 2])
+        );
         // Another object a little nearer.
         (truth.ids[50 * 100 + 50], truth.depth_m[50 * 100 + 50]) = (2, 0.4899);
         assert_eq!(at(&truth, 0.0, 0.0, 0.01).visibility, Visibility::Hidden);

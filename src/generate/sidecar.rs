@@ -44,7 +44,10 @@ pub(super) fn files(
     if wanted.normals {
         let normals = truth.normals.as_ref().ok_or(GenerateError::NoNormals)?;
         let colours = normals.iter().flat_map(|normal| encoded_normal(*normal));
-        add("normals", png::<Rgb<u8>>(width, height, colours.collect(), stem))?;
+        add(
+            "normals",
+            png::<Rgb<u8>>(width, height, colours.collect(), stem),
+        )?;
     }
     Ok(files)
 }

@@ -117,7 +117,9 @@ pub(super) fn backdrop(
         let (x, y) = ((index % width) as f32, (index / width) as f32);
         // Most pixels show the ground, with all that lies around them.
         let corners = [(-1.0, -1.0), (2.0, -1.0), (-1.0, 2.0), (2.0, 2.0)];
-        let hidden = corners.iter().all(|(right, down)| is_ground(ray(x + right, y + down)));
+        let hidden = corners
+            .iter()
+            .all(|(right, down)| is_ground(ray(x + right, y + down)));
         if hidden && !scene.background.covers_ground {
             return Vec3::ZERO;
         }
@@ -271,7 +273,10 @@ background: {picture: {photos: {folder: photos, mirror: false}}, covers_ground: 
         assert!(3 * shadowed[0] < 2 * free[0], "{shadowed:?} {free:?}");
         let left = (at(&frame, lit, row)[0] - at(&with_ball, lit, row)[0]).abs();
         assert!(left < 12, "{left}");
-        assert!(at(&with_ball, 80, 60)[1] > 150, "the ball hides the picture");
+        assert!(
+            at(&with_ball, 80, 60)[1] > 150,
+            "the ball hides the picture"
+        );
     }
 
     #[test]
@@ -302,7 +307,9 @@ environment: {sky: {level: 0.6, sun_elevation_deg: 40, sun_azimuth_deg: 60}}
         });
         map.save(folder.path().join("lamp.hdr")).unwrap();
         let keys = |sun: bool| {
-            format!("lights: []\nenvironment: {{map: {{file: lamp.hdr, level: 0.4, sun: {sun}}}}}\n")
+            format!(
+                "lights: []\nenvironment: {{map: {{file: lamp.hdr, level: 0.4, sun: {sun}}}}}\n"
+            )
         };
         for sun in [false, true] {
             // How much brighter the halves of the ball along x and y are than the others.
@@ -338,7 +345,9 @@ environment: {sky: {level: 0.6, sun_elevation_deg: 40, sun_azimuth_deg: 60}}
         even.save(folder.path().join("even.exr")).unwrap();
         let draw = |environment: &str| {
             let keys = format!("lights: []\nenvironment: {environment}\n");
-            rendered(folder.path(), &keys, &["objects.0.material.gloss=1"]).0.rgb
+            rendered(folder.path(), &keys, &["objects.0.material.gloss=1"])
+                .0
+                .rgb
         };
         let map = draw("{map: {file: even.exr, level: 0.5}}");
         let uniform = draw("{uniform: {level: 0.5, kelvin: 6600}}");

@@ -80,7 +80,10 @@ mod tests {
         let mean = found.iter().map(|moment| moment.on_lens).sum::<Vec2>() / 64.0;
         assert!(mean.length() < 0.03, "{mean}");
         // A disc's mean square radius is one half.
-        let squares: f32 = found.iter().map(|moment| moment.on_lens.length_squared()).sum();
+        let squares: f32 = found
+            .iter()
+            .map(|moment| moment.on_lens.length_squared())
+            .sum();
         assert!((squares / 64.0 - 0.5).abs() < 1e-3);
         // Early moments lie on no one side of the lens.
         let (early, late): (Vec<&Moment>, Vec<&Moment>) =

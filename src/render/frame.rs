@@ -173,7 +173,11 @@ mod tests {
         assert_eq!(seen.len(), 3);
         let whole = BoundingBox::from_corners(1.0, 0.0, 4.0, 2.0);
         assert_eq!(seen[0].amodal_bbox, whole);
-        assert_eq!((seen[2].index, seen[2].visible_px), (3, 4), "shines through");
+        assert_eq!(
+            (seen[2].index, seen[2].visible_px),
+            (3, 4),
+            "shines through"
+        );
         assert_eq!(seen[0].bbox, BoundingBox::from_corners(1.0, 0.0, 3.0, 2.0));
         assert_eq!((seen[0].visible_px, seen[0].visible_fraction), (3, 0.5));
         assert_eq!((seen[1].index, seen[1].visible_fraction), (2, 1.0));
@@ -206,6 +210,9 @@ mod tests {
         assert_eq!(pixels(&|x, y| truth.shows(0, x, y)), [(2, 0), (0, 1)]);
         let whole = [(1, 0), (2, 0), (0, 1), (2, 1)];
         assert_eq!(pixels(&|x, y| truth.covers(0, x, y)), whole);
-        assert_eq!(pixels(&|x, y| truth.shows(1, x, y)), [(1, 0), (2, 0), (2, 1)]);
+        assert_eq!(
+            pixels(&|x, y| truth.shows(1, x, y)),
+            [(1, 0), (2, 0), (2, 1)]
+        );
     }
 }

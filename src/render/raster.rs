@@ -2,18 +2,18 @@
 //! pixel is then shaded once, or at each of its samples where surfaces meet.
 
 mod context;
-mod environment;
+pub(super) mod environment;
 mod fault;
 mod meshes;
 mod normals;
 mod occluders;
-mod octahedral;
+pub(super) mod octahedral;
 mod pipeline;
 mod renderer;
 mod shader;
 mod shadow;
 mod target;
-mod uniforms;
+pub(super) mod uniforms;
 
 pub use context::{AdapterSummary, GpuContext, RenderError};
 pub use renderer::Renderer;

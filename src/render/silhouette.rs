@@ -128,7 +128,10 @@ impl Bent<'_> {
         {
             let [x, y, z] = seen;
             let edges = [(x, p, y), (y, q, z), (z, r, x)];
-            if edges.iter().any(|(from, at, to)| off_line(*from, *at, *to) > BEND_PX) {
+            if edges
+                .iter()
+                .any(|(from, at, to)| off_line(*from, *at, *to) > BEND_PX)
+            {
                 let [d, e, f] = between;
                 self.add([a, d, f], [x, p, r], halvings - 1);
                 self.add([d, b, e], [p, y, q], halvings - 1);
@@ -222,7 +225,9 @@ impl Canvas {
         }
         let (mut whole, mut inside) = (0_u32, 0_u32);
         for (row, line) in self.rows.chunks(words).enumerate() {
-            for column in (0..words * 64).filter(|column| line[column / 64] >> (column % 64) & 1 == 1) {
+            for column in
+                (0..words * 64).filter(|column| line[column / 64] >> (column % 64) & 1 == 1)
+            {
                 let at = low + (Vec2::new(column as f32, row as f32) + 0.5) / scale;
                 whole += 1;
                 inside += u32::from(at.cmpge(Vec2::ZERO).all() && at.cmplt(size).all());
@@ -249,7 +254,12 @@ impl Canvas {
         let right = rows().filter_map(last).max()?;
         let x = |column: usize| f64::from(low.x) + column as f64;
         let y = |row: usize| f64::from(low.y) + row as f64;
-        Some(BoundingBox::from_corners(x(left), y(top), x(right), y(bottom)))
+        Some(BoundingBox::from_corners(
+            x(left),
+            y(top),
+            x(right),
+            y(bottom),
+        ))
     }
 
     /// Sets the pixels whose centres lie within a triangle.
@@ -341,7 +351,12 @@ mod tests {
     fn the_share_outside_is_that_of_the_area() {
         let halves = [[0, 1, 2], [0, 2, 3]];
         let share = |x: f32, y: f32, width: f32, height: f32| {
-            let corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]];
+            let corners = [
+                [x, y],
+                [x + width, y],
+                [x + width, y + height],
+                [x, y + height],
+            ];
             let outline = Outline {
                 points: corners.map(Vec2::from).to_vec(),
                 triangles: Cow::Borrowed(&halves),

@@ -22,7 +22,7 @@ const STEP_PX: f32 = 32.0;
 const MAX_SCALE: f32 = 1.5;
 
 /// How far, in pixels, triangles may lie from the surface that they stand for.
-const TOLERANCE_PX: f32 = 0.3;
+pub(super) const TOLERANCE_PX: f32 = 0.3;
 
 /// A ball around a part of an object.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,10 @@ struct Plate {
 impl Plate {
     fn new(scene: &SceneInstance, projection: &Projection) -> Self {
         let size_px = [scene.width_px, scene.height_px];
-        let field = projection.field().ok().filter(|_| projection.is_distorted());
+        let field = projection
+            .field()
+            .ok()
+            .filter(|_| projection.is_distorted());
         let Some(field) = field else {
             let vertical = (scene.camera.vertical_fov_deg.to_radians() / 2.0).tan();
             let horizontal = vertical * scene.width_px as f32 / scene.height_px as f32;
@@ -274,7 +277,13 @@ mod tests {
         let view = View::new(&scene, &projection);
         assert!(view.size_px[0] > 640 && view.size_px[1] > 480);
         let [width, height] = view.size_px.map(|side| side as f32);
-        for (x, y) in [(0.0, 0.0), (640.0, 0.0), (640.0, 480.0), (0.0, 240.0), (320.0, 480.0)] {
+        for (x, y) in [
+            (0.0, 0.0),
+            (640.0, 0.0),
+            (640.0, 480.0),
+            (0.0, 240.0),
+            (320.0, 480.0),
+        ] {
             let direction = projection.camera_direction(Vec2::new(x, y));
             let tangents = Vec2::new(direction.x, -direction.y) / direction.z;
             let at = view.image_point(tangents);
@@ -285,7 +294,13 @@ mod tests {
             let clip = view.clip_from_world().project_point3(world);
             let pixel = Vec2::new(clip.x + 1.0, 1.0 - clip.y) / 2.0 * Vec2::new(width, height);
             assert!((pixel - at).length() < 0.05, "{pixel} for {at}");
-            assert!(view.may_see(Ball { centre: world, radius: 0.0 }, Vec3::ZERO));
+            assert!(view.may_see(
+                Ball {
+                    centre: world,
+                    radius: 0.0
+                },
+                Vec3::ZERO
+            ));
         }
     }
 

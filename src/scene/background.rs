@@ -132,7 +132,12 @@ mod tests {
     #[test]
     fn colours_come_from_the_list_or_from_anywhere() {
         let grey = Colour([128; 3]);
-        let from_list = draw(PictureSpec::Colour { colours: vec![grey] }, 0);
+        let from_list = draw(
+            PictureSpec::Colour {
+                colours: vec![grey],
+            },
+            0,
+        );
         let linear_rgb = Vec3::from(grey.linear_rgb());
         assert_eq!(from_list, Picture::Colour { linear_rgb });
         let any = |index| draw(PictureSpec::Colour { colours: vec![] }, index);

@@ -104,7 +104,11 @@ fn draw_part(
 }
 
 /// Clamped, since the tails of a normal distribution have no end.
-fn draw_scale(scale: &Distribution, stretch: &[Distribution; 3], generator: &mut Generator) -> Vec3 {
+fn draw_scale(
+    scale: &Distribution,
+    stretch: &[Distribution; 3],
+    generator: &mut Generator,
+) -> Vec3 {
     let mut factor = |of: &Distribution| (of.sample(generator) as f32).clamp(0.01, 100.0);
     factor(scale) * Vec3::from(stretch.each_ref().map(factor))
 }
@@ -206,7 +210,10 @@ fn draw_material(
         clear_coat: fraction(&spec.clear_coat),
         clear_coat_roughness: fraction(&spec.clear_coat_roughness),
         emission_linear_rgb: body.map(|channel| channel * draw(&spec.emission).max(0.0)),
-        medium: spec.medium.as_ref().map(|medium| draw_medium(medium, body, generator)),
+        medium: spec
+            .medium
+            .as_ref()
+            .map(|medium| draw_medium(medium, body, generator)),
     }
 }
 
@@ -221,7 +228,10 @@ fn draw_medium(spec: &MediumSpec, linear_rgb: [f32; 3], generator: &mut Generato
         ),
         MediumEffect::Glows { level } => {
             let level = draw(level).max(0.0);
-            ([0.0; 3], linear_rgb.map(|share| share * level / thickness_m))
+            (
+                [0.0; 3],
+                linear_rgb.map(|share| share * level / thickness_m),
+            )
         }
     };
     Medium {
@@ -257,7 +267,9 @@ pub(super) fn upper_face(world_from_object: Mat4) -> usize {
         let normal = FACE_NORMALS[pips - 1];
         world_from_object.transform_vector3(normal).z
     };
-    (1..=6).max_by(|a, b| height(a).total_cmp(&height(b))).unwrap_or(1)
+    (1..=6)
+        .max_by(|a, b| height(a).total_cmp(&height(b)))
+        .unwrap_or(1)
 }
 
 #[cfg(test)]

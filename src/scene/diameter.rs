@@ -19,7 +19,11 @@ pub fn diameter_m(object: &Object, assets: &Assets) -> f32 {
         let mesh = &assets.meshes[part.mesh];
         let level = mesh.level_for(TOLERANCE * mesh.half_extents_m.max_element());
         let positions = &mesh.levels[level].geometry.positions;
-        points.extend(positions.iter().map(|at| part.world_from_local.transform_point3(*at)));
+        points.extend(
+            positions
+                .iter()
+                .map(|at| part.world_from_local.transform_point3(*at)),
+        );
     }
     directions()
         .filter_map(|direction| {
@@ -72,7 +76,10 @@ mod tests {
             diameter_m(&object, &assets)
         };
         let close = |found: f32, expected: f32| {
-            assert!((found / expected - 1.0).abs() < 0.01, "{found}, not {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 0.01,
+                "{found}, not {expected}"
+            );
         };
         let brick = Shape::Box {
             size_mm: [30.0, 40.0, 120.0],

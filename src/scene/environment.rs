@@ -194,9 +194,9 @@ fn grid(turn_rad: f32) -> impl Iterator<Item = (Vec3, f32)> {
 #[cfg(test)]
 pub(super) fn matt(environment: &Environment, normal: Vec3) -> Vec3 {
     let cells = environment.cells().unwrap();
-    let light = cells.iter().map(|cell| {
-        cell.radiance * (cell.direction.dot(normal).max(0.0) * cell.solid_angle / PI)
-    });
+    let light = cells
+        .iter()
+        .map(|cell| cell.radiance * (cell.direction.dot(normal).max(0.0) * cell.solid_angle / PI));
     light.sum()
 }
 

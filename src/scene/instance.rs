@@ -3,10 +3,10 @@
 use glam::{Mat4, Vec2, Vec3};
 use serde::Serialize;
 
-use super::lens::Distortion;
-use super::projection::{Aperture, Motion};
 use super::background::Background;
 use super::environment::Environment;
+use super::lens::Distortion;
+use super::projection::{Aperture, Motion};
 
 /// Everything that one image shows. World space is in metres, right-handed, z up; the
 /// ground is z = 0. Radiances are relative: 1 is full scale at an exposure of 0 EV.
@@ -163,7 +163,8 @@ impl Light {
     }
 }
 
-pub(super) fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
+/// A smooth step from 0 at `low` to 1 at `high`.
+pub fn smoothstep(low: f32, high: f32, value: f32) -> f32 {
     let t = ((value - low) / (high - low).max(1e-9)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
@@ -229,10 +230,7 @@ pub enum Pattern {
     #[default]
     Plain,
     /// Streaks of a second colour over this share of the surface.
-    Marble {
-        share: f32,
-        linear_rgb: [f32; 3],
-    },
+    Marble { share: f32, linear_rgb: [f32; 3] },
     /// Pips on six faces: one +x, two +y, three +z, four -z, five -y, six -x. The radius is
     /// over half the die's size; the body may be marbled.
     Pips {

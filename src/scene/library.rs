@@ -66,7 +66,9 @@ impl Photo {
         };
         let reader = ImageReader::open(&self.path).and_then(ImageReader::with_guessed_format);
         let picture = reader.map_err(|error| fail(error.to_string()))?.decode();
-        let picture = picture.map_err(|error| fail(error.to_string()))?.into_rgb8();
+        let picture = picture
+            .map_err(|error| fail(error.to_string()))?
+            .into_rgb8();
         if [picture.width(), picture.height()] != self.size_px {
             return Err(fail("its size has changed".to_owned()));
         }
@@ -127,7 +129,11 @@ impl Library {
                 let files = listed(folder, beside, &MAP_ENDINGS, key, problems);
                 let ok = files.len() <= MAX_MAPS;
                 let count = files.len();
-                problems.require(ok, key, format!("`{folder}` holds {count} maps; at most {MAX_MAPS} can be used"));
+                problems.require(
+                    ok,
+                    key,
+                    format!("`{folder}` holds {count} maps; at most {MAX_MAPS} can be used"),
+                );
                 (key, if ok { files } else { Vec::new() })
             }
             _ => {
@@ -166,12 +172,17 @@ fn listed(
     let entries = match std::fs::read_dir(beside.join(folder)) {
         Ok(entries) => entries,
         Err(error) => {
-            problems.add(key, format!("the folder `{folder}` cannot be read: {error}"));
+            problems.add(
+                key,
+                format!("the folder `{folder}` cannot be read: {error}"),
+            );
             return Vec::new();
         }
     };
     let is_one = |name: &str| {
-        let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+        let ending = Path::new(name)
+            .extension()
+            .and_then(|ending| ending.to_str());
         let ending = ending.map(str::to_ascii_lowercase);
         !name.starts_with('.') && ending.is_some_and(|ending| endings.contains(&ending.as_str()))
     };
@@ -180,10 +191,16 @@ fn listed(
     names.sort_unstable();
     if names.is_empty() {
         let endings = endings.join(", ");
-        problems.add(key, format!("the folder `{folder}` holds no picture with one of the endings {endings}"));
+        problems.add(
+            key,
+            format!("the folder `{folder}` holds no picture with one of the endings {endings}"),
+        );
     }
     let folder = folder.trim_end_matches('/');
-    names.iter().map(|name| format!("{folder}/{name}")).collect()
+    names
+        .iter()
+        .map(|name| format!("{folder}/{name}"))
+        .collect()
 }
 
 fn look_at_photo(path: PathBuf, file: &str) -> Result<Photo, String> {
@@ -223,7 +240,12 @@ mod tests {
             let result = problems.into_result(Path::new("scene.yaml"), ());
             (library, result.map_err(|error| error.to_string()))
         };
-        assert!(read("none").1.unwrap_err().contains("`none` cannot be read"));
+        assert!(
+            read("none")
+                .1
+                .unwrap_err()
+                .contains("`none` cannot be read")
+        );
         assert!(read("photos").1.unwrap_err().contains("holds no picture"));
         for (name, side) in [("b.png", 20), ("a.JPG", 30)] {
             RgbImage::new(side, 18).save(inner.join(name)).unwrap();
@@ -237,7 +259,9 @@ mod tests {
         assert_eq!(library.photos[1].read().unwrap().dimensions(), (20, 18));
         // Another picture is another plan.
         let before = serde_json::to_string(&library).unwrap();
-        RgbImage::from_pixel(20, 18, image::Rgb([9; 3])).save(inner.join("b.png")).unwrap();
+        RgbImage::from_pixel(20, 18, image::Rgb([9; 3]))
+            .save(inner.join("b.png"))
+            .unwrap();
         assert_ne!(serde_json::to_string(&read("photos").0).unwrap(), before);
         std::fs::remove_file(inner.join("b.png")).unwrap();
         let error = library.photos[1].read().unwrap_err().to_string();
@@ -245,6 +269,9 @@ mod tests {
         std::fs::write(inner.join("c.png"), "broken").unwrap();
         RgbImage::new(8, 8).save(inner.join("d.png")).unwrap();
         let told = read("photos").1.unwrap_err();
-        assert!(told.contains("c.png") && told.contains("d.png` is 8x8"), "{told}");
+        assert!(
+            told.contains("c.png") && told.contains("d.png` is 8x8"),
+            "{told}"
+        );
     }
 }

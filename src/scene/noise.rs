@@ -44,6 +44,9 @@ mod tests {
         }
         assert!((sum / count as f32 - 0.5).abs() < 0.02, "{sum}");
         // Numbers that the shaders give too.
-        assert_eq!(value_noise(Vec3::new(3.0, -2.0, 7.0)), hash(IVec3::new(3, -2, 7)));
+        assert_eq!(
+            value_noise(Vec3::new(3.0, -2.0, 7.0)),
+            hash(IVec3::new(3, -2, 7))
+        );
     }
 }

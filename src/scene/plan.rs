@@ -14,8 +14,8 @@ use super::library::Library;
 use super::placement;
 use super::shape::signed_area;
 use super::spec::{
-    Class, FamilyPart, LabelRule, LightSpec, MaterialSpec, MediumEffect, Paint,
-    SceneSpec, Shape,
+    BackgroundSpec, Class, FamilyPart, ImageSpec, LabelRule, LightSpec, MaterialSpec, MediumEffect,
+    Paint, PathTracing, RendererChoice, SceneSpec, Shape,
 };
 use crate::annotation::Category;
 use crate::spec::{self, Distribution, Override, Problems, SpecError};
@@ -70,18 +70,24 @@ impl ScenePlan {
         &self.library
     }
 
-    /// The plan with boxes drawn exactly, for what does not depend on how they are drawn.
-    pub fn with_exact_boxes(&self) -> Self {
+    /// The plan of the scenes alone: without how boxes are drawn around their objects and which
+    /// of their points are named, what draws their images and how these are encoded.
+    pub fn of_scenes(&self) -> Self {
         let mut plan = self.clone();
         let exact = LabelRule::default();
         (plan.spec.labels.margin, plan.spec.labels.square) = (exact.margin, exact.square);
-        // Nor do keypoints change what is drawn.
         for family in &mut plan.spec.objects {
             (family.keypoints, family.skeleton) = Default::default();
         }
         for category in &mut plan.categories {
             (category.keypoints, category.skeleton) = Default::default();
         }
+        let ImageSpec {
+            width_px,
+            height_px,
+            ..
+        } = plan.spec.image;
+        plan.spec.image = ImageSpec::new(width_px, height_px);
         plan
     }
 
@@ -165,6 +171,12 @@ impl SceneSpec {
         }
         let ok = (1..=2).contains(&self.image.supersampling);
         problems.require(ok, "image.supersampling", "must be 1 or 2");
+        if let RendererChoice::PathTraced(tracing) = &self.image.renderer {
+            check_tracing(problems, tracing);
+            let ok = self.background == BackgroundSpec::default();
+            let rule = "path_traced shows no picture behind the objects: leave `background` out";
+            problems.require(ok, "image.renderer", rule);
+        }
         camera::check_camera(problems, &self.camera, &self.image);
         let sensor = &self.sensor;
         for (key, distribution, low, high) in [
@@ -333,6 +345,18 @@ impl SceneSpec {
     }
 }
 
+fn check_tracing(problems: &mut Problems, tracing: &PathTracing) {
+    for (name, value, range) in [
+        ("samples", tracing.samples, 1..=65_536),
+        ("bounces", tracing.bounces, 0..=32),
+    ] {
+        let key = format!("image.renderer.path_traced.{name}");
+        let (low, high) = (range.start(), range.end());
+        let message = format!("{value} is not within {low}..={high}");
+        problems.require(range.contains(&value), &key, message);
+    }
+}
+
 pub(super) fn check_range(
     problems: &mut Problems,
     key: &str,
@@ -393,7 +417,13 @@ fn check_material(problems: &mut Problems, key: &str, material: &MaterialSpec) {
     }
     if let Some(medium) = &material.medium {
         let mut check = |name: &str, distribution: &Distribution, low, high| {
-            check_range(problems, &format!("{key}.medium.{name}"), distribution, low, high);
+            check_range(
+                problems,
+                &format!("{key}.medium.{name}"),
+                distribution,
+                low,
+                high,
+            );
         };
         check("thickness_mm", &medium.thickness_mm, 1e-3, 1e5);
         check("mottling", &medium.mottling, 0.0, 1.0);
@@ -411,7 +441,13 @@ fn check_part(problems: &mut Problems, key: &str, part: &FamilyPart) {
         check_range(problems, &format!("{key}.position_mm"), along, -1e5, 1e5);
     }
     for turn in &part.rotation_deg {
-        check_range(problems, &format!("{key}.rotation_deg"), turn, -3600.0, 3600.0);
+        check_range(
+            problems,
+            &format!("{key}.rotation_deg"),
+            turn,
+            -3600.0,
+            3600.0,
+        );
     }
     let ok = (0.0..=1.0).contains(&part.probability);
     problems.require(ok, &format!("{key}.probability"), "is not within 0..=1");
@@ -589,6 +625,11 @@ mod tests {
         spec.objects[0].shape = Some(Shape::Sphere { diameter_mm: -1.0 });
         spec.placement.0[0].clustering = 2.0;
         spec.image.supersampling = 3;
+        spec.image.renderer = RendererChoice::PathTraced(PathTracing {
+            samples: 0,
+            bounces: 33,
+            ..PathTracing::default()
+        });
         spec.lights = vec![spec.lights[0].clone(); 5];
         spec.objects[1].shape = Some(Shape::Extrusion {
             // Crosses itself.
@@ -608,6 +649,8 @@ mod tests {
             "objects[2].shape",
             "placement.clustering",
             "image.supersampling",
+            "image.renderer.path_traced.samples",
+            "image.renderer.path_traced.bounces",
             "at most 4 lights",
         ] {
             assert!(message.contains(part), "{part} is not in {message}");

@@ -50,8 +50,14 @@ pub(super) fn sample_camera(
     };
     let distance_m = (camera.target_m - camera.position_m).length();
     let mut draw = |distribution: &Distribution| distribution.sample(&mut lens) as f32;
-    let focal_length_m = spec.focal_length_mm.as_ref().map(|f| draw(f).max(0.1) / 1000.0);
-    let focus_m = spec.focus_mm.as_ref().map_or(distance_m, |focus| draw(focus) / 1000.0);
+    let focal_length_m = spec
+        .focal_length_mm
+        .as_ref()
+        .map(|f| draw(f).max(0.1) / 1000.0);
+    let focus_m = spec
+        .focus_mm
+        .as_ref()
+        .map_or(distance_m, |focus| draw(focus) / 1000.0);
     if let (Some(focal_length_m), Some([_, height_mm])) = (focal_length_m, spec.sensor_mm) {
         let focus_m = focus_m.max(LEAST_FOCUS * focal_length_m);
         camera.aperture = spec.aperture_f_number.as_ref().map(|f_number| Aperture {
@@ -221,7 +227,11 @@ fn camera(position_m: Vec3, target_m: Vec3, up: Vec3, roll_deg: f32) -> Camera {
     }
     let forward = (target_m - position_m).normalize_or(Vec3::NEG_Z);
     // Straight down or up there is no upwards.
-    let up = if forward.cross(up).length() < 1e-3 { Vec3::Y } else { up };
+    let up = if forward.cross(up).length() < 1e-3 {
+        Vec3::Y
+    } else {
+        up
+    };
     Camera {
         position_m,
         target_m,
@@ -245,7 +255,11 @@ fn on_curve(points: &[Vec3], along: f32) -> (Vec3, Vec3) {
     let index = (at as usize).min(stretches - 1);
     let t = at - index as f32;
     let (b, c) = (points[index], points[index + 1]);
-    let a = if index > 0 { points[index - 1] } else { b * 2.0 - c };
+    let a = if index > 0 {
+        points[index - 1]
+    } else {
+        b * 2.0 - c
+    };
     let d = points.get(index + 2).copied().unwrap_or(c * 2.0 - b);
     let terms = [
         b * 2.0,
@@ -273,7 +287,10 @@ mod tests {
     }
 
     fn posed(pose: &str, index: u64) -> crate::scene::SceneInstance {
-        drawn(&[&format!("camera={{vertical_fov_deg: 40, {pose}}}")], index)
+        drawn(
+            &[&format!("camera={{vertical_fov_deg: 40, {pose}}}")],
+            index,
+        )
     }
 
     #[test]
@@ -315,7 +332,8 @@ mod tests {
         let (before, after) = (on_curve(&points, 0.3333), on_curve(&points, 0.3334));
         assert!((before.0 - after.0).length() < 1e-3);
         assert!(before.1.dot(after.1) > 0.999);
-        let ahead = "pose: {on_path: {points_mm: [[0, 0, 300], [100, 0, 300], [200, 0, 300]], along: 0.4}}";
+        let ahead =
+            "pose: {on_path: {points_mm: [[0, 0, 300], [100, 0, 300], [200, 0, 300]], along: 0.4}}";
         let camera = posed(ahead, 0).camera;
         assert!(camera.axes()[2].dot(Vec3::X) > 0.999, "{camera:?}");
     }
@@ -351,7 +369,10 @@ mod tests {
             "camera={focal_length_mm: 35, sensor_mm: [32, 24], aperture_f_number: 4, motion: {translation_mm: [1, 0, 0]}, pose: {at_object: {distance_mm: 200, elevation_deg: 40, azimuth_deg: 0}}}",
         );
         assert_ne!(a.camera, b.camera);
-        assert_eq!((a.objects, a.lights, a.sensor), (b.objects, b.lights, b.sensor));
+        assert_eq!(
+            (a.objects, a.lights, a.sensor),
+            (b.objects, b.lights, b.sensor)
+        );
     }
 
     #[test]

@@ -44,7 +44,9 @@ pub struct Motion {
 pub enum LensError {
     #[error("the lens folds its image: two directions are seen at one point")]
     Folds,
-    #[error("the image shows {angle_deg:.0} degrees from the line of sight, more than {MAX_ANGLE_DEG}")]
+    #[error(
+        "the image shows {angle_deg:.0} degrees from the line of sight, more than {MAX_ANGLE_DEG}"
+    )]
     TooWide { angle_deg: f64 },
 }
 
@@ -127,6 +129,16 @@ pub struct Projection {
 }
 
 impl Projection {
+    /// Whether it matters where on the lens a ray begins.
+    pub fn has_aperture(&self) -> bool {
+        self.camera.aperture.is_some()
+    }
+
+    /// How far a direction of the world leads along the line of sight.
+    pub fn along(&self, direction: Vec3) -> f32 {
+        direction.dot(self.axes[2])
+    }
+
     pub fn is_distorted(&self) -> bool {
         self.camera.distortion != Distortion::None
     }
@@ -135,7 +147,11 @@ impl Projection {
     /// count from the first pixel's centre want half a pixel less in the third column.
     pub fn matrix(&self) -> [[f32; 3]; 3] {
         let Vec2 { x, y } = self.principal_px;
-        [[self.focal_px, 0.0, x], [0.0, self.focal_px, y], [0.0, 0.0, 1.0]]
+        [
+            [self.focal_px, 0.0, x],
+            [0.0, self.focal_px, y],
+            [0.0, 0.0, 1.0],
+        ]
     }
 
     /// A point of the world along the camera's axes: x to the right, y down, z along the line
@@ -230,7 +246,10 @@ impl Projection {
             scale: 1.0,
         };
         for at_px in self.border() {
-            let found = self.camera.distortion.straighten_surely(self.centred(at_px));
+            let found = self
+                .camera
+                .distortion
+                .straighten_surely(self.centred(at_px));
             let (direction, scale) = found.ok_or(LensError::Folds)?;
             let angle_deg = direction.angle_between(DVec3::Z).to_degrees();
             if angle_deg > MAX_ANGLE_DEG {
@@ -394,7 +413,9 @@ mod tests {
         let projection = camera.projection(640, 480);
         projection.field().unwrap();
         for tangent in [1.5, 1.8, 2.5, 10.0] {
-            let seen = projection.image_point(Vec3::new(tangent, 0.0, 1.0)).unwrap();
+            let seen = projection
+                .image_point(Vec3::new(tangent, 0.0, 1.0))
+                .unwrap();
             assert!(seen.x > 640.0, "{tangent}: {seen}");
         }
     }

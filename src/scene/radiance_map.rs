@@ -89,7 +89,12 @@ impl RadianceMap {
         };
         let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
         let reader = || ImageReader::with_format(Cursor::new(&bytes), format);
-        let broken = |error: image::ImageError| format!("is not a sound .{ending} file: {error}", ending = ending.unwrap_or_default());
+        let broken = |error: image::ImageError| {
+            format!(
+                "is not a sound .{ending} file: {error}",
+                ending = ending.unwrap_or_default()
+            )
+        };
         let (width, height) = reader().into_dimensions().map_err(broken)?;
         if width != 2 * height || !(MIN_WIDTH_PX..=MAX_WIDTH_PX).contains(&width) {
             return Err(format!(
@@ -118,7 +123,10 @@ impl RadianceMap {
     ) -> Result<Self, String> {
         let kept = (1 << rows.ilog2()).clamp(MIN_ROWS, MAX_ROWS);
         // Filters of whoever wrote the file may have left a little less than no light.
-        let texels = texels.into_iter().map(|texel| texel.max(Vec3::ZERO)).collect();
+        let texels = texels
+            .into_iter()
+            .map(|texel| texel.max(Vec3::ZERO))
+            .collect();
         let mut finest = resampled(Level { rows, texels }, kept);
         let spot = takes_spot.then(|| take_spot(&mut finest)).flatten();
         let mut map = RadianceMap {
@@ -128,7 +136,10 @@ impl RadianceMap {
             spot,
         };
         let level = map.levels[0].matt_above();
-        let level = level + map.spot.map_or(0.0, |s| luminance(s.arriving) * s.towards.z);
+        let level = level
+            + map
+                .spot
+                .map_or(0.0, |s| luminance(s.arriving) * s.towards.z);
         if level < 1e-12 {
             return Err("has no light above its horizon".to_owned());
         }
@@ -219,9 +230,8 @@ impl Level {
         let row = |index: f32| (index as usize).min(self.rows - 1);
         let column = |index: f32| index.rem_euclid(self.columns() as f32) as usize % self.columns();
         let texel = |row: usize, column: usize| self.texels[row * self.columns() + column];
-        let line = |row: usize| {
-            texel(row, column(left)).lerp(texel(row, column(left + 1.0)), x - left)
-        };
+        let line =
+            |row: usize| texel(row, column(left)).lerp(texel(row, column(left + 1.0)), x - left);
         line(row(top)).lerp(line(row(top + 1.0)), y - top)
     }
 }
@@ -361,7 +371,9 @@ mod tests {
             texels: Vec::new(),
         };
         let texels = (0..2 * rows * rows).map(|index| {
-            Vec3::splat(value(empty.direction(index / (2 * rows), index % (2 * rows))))
+            Vec3::splat(value(
+                empty.direction(index / (2 * rows), index % (2 * rows)),
+            ))
         });
         let texels = texels.collect();
         RadianceMap::new("test.hdr", String::new(), rows, texels, takes_spot).unwrap()
@@ -392,7 +404,11 @@ mod tests {
     fn a_bright_texel_lights_from_its_side_and_turns_with_the_map() {
         let side = |direction: Vec3| {
             let towards = Vec3::new(0.8, 0.0, 0.6);
-            if direction.dot(towards) > 0.995 { 500.0 } else { 0.1 }
+            if direction.dot(towards) > 0.995 {
+                500.0
+            } else {
+                0.1
+            }
         };
         for (rotation_deg, bright) in [(0.0, Vec3::X), (90.0, Vec3::Y), (180.0, Vec3::NEG_X)] {
             let lit = environment(map(64, false, side), rotation_deg, 0.5);

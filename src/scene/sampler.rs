@@ -17,9 +17,8 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
     let spec = plan.spec();
     let key = key.child("scene", index);
     let mut view = key.generator("view", 0);
-    let mut look = |objects: &[Object]| {
-        sample_camera(&spec.camera, &spec.image, objects, &mut view, &key)
-    };
+    let mut look =
+        |objects: &[Object]| sample_camera(&spec.camera, &spec.image, objects, &mut view, &key);
     let looks_at_object = matches!(spec.camera.pose, Some(PoseSpec::AtObject { .. }));
     let camera = (!looks_at_object).then(|| look(&[]));
     let (objects, not_placed) = placement::sample_objects(plan, &key, camera.as_ref());

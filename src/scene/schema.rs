@@ -47,11 +47,33 @@ mod tests {
     /// Why a value does not fit a schema, for what scene schemas are made of.
     fn fault(value: &Value, schema: &Value, root: &Value) -> Option<String> {
         let known = [
-            "$ref", "$schema", "$defs", "title", "description", "default", "format", "type",
-            "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
-            "minimum", "maximum", "anyOf", "oneOf", "enum", "const", "pattern",
+            "$ref",
+            "$schema",
+            "$defs",
+            "title",
+            "description",
+            "default",
+            "format",
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "minItems",
+            "maxItems",
+            "minimum",
+            "maximum",
+            "anyOf",
+            "oneOf",
+            "enum",
+            "const",
+            "pattern",
         ];
-        if let Some(key) = schema.as_object()?.keys().find(|key| !known.contains(&key.as_str())) {
+        if let Some(key) = schema
+            .as_object()?
+            .keys()
+            .find(|key| !known.contains(&key.as_str()))
+        {
             return Some(format!("the check does not know `{key}`"));
         }
         if let Some(place) = schema["$ref"].as_str() {
@@ -80,13 +102,20 @@ mod tests {
             return Some(format!("{value} is no {kinds:?}"));
         }
         let is_const = schema.get("const").is_none_or(|one| one == value);
-        let is_listed = schema["enum"].as_array().is_none_or(|all| all.contains(value));
+        let is_listed = schema["enum"]
+            .as_array()
+            .is_none_or(|all| all.contains(value));
         if !is_const || !is_listed {
             return Some(format!("{value} is not allowed"));
         }
-        for choice in [&schema["anyOf"], &schema["oneOf"]].iter().filter_map(|c| c.as_array()) {
-            let faults: Vec<String> =
-                choice.iter().map_while(|one| fault(value, one, root)).collect();
+        for choice in [&schema["anyOf"], &schema["oneOf"]]
+            .iter()
+            .filter_map(|c| c.as_array())
+        {
+            let faults: Vec<String> = choice
+                .iter()
+                .map_while(|one| fault(value, one, root))
+                .collect();
             if faults.len() == choice.len() {
                 return Some(format!("fits none: {faults:?}"));
             }
@@ -102,21 +131,28 @@ mod tests {
         }
         let map = value.as_object()?;
         let required = schema["required"].as_array().into_iter().flatten();
-        let mut missing = required.filter_map(Value::as_str).filter(|key| !map.contains_key(*key));
+        let mut missing = required
+            .filter_map(Value::as_str)
+            .filter(|key| !map.contains_key(*key));
         if let Some(key) = missing.next() {
             return Some(format!("`{key}` is missing"));
         }
-        map.iter().find_map(|(key, inner)| match schema["properties"].get(key) {
-            Some(inner_schema) => fault(inner, inner_schema, root).map(|told| format!("{key}: {told}")),
-            None if schema["additionalProperties"] == Value::Bool(false) => {
-                Some(format!("`{key}` is no key"))
-            }
-            None => None,
-        })
+        map.iter()
+            .find_map(|(key, inner)| match schema["properties"].get(key) {
+                Some(inner_schema) => {
+                    fault(inner, inner_schema, root).map(|told| format!("{key}: {told}"))
+                }
+                None if schema["additionalProperties"] == Value::Bool(false) => {
+                    Some(format!("`{key}` is no key"))
+                }
+                None => None,
+            })
     }
 
     fn scene(name: &str) -> Value {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scenes")
+            .join(name);
         spec::load(&path, &[]).unwrap()
     }
 
@@ -143,7 +179,10 @@ mod tests {
             ("/exposure_ev", serde_json::json!({"uniform": [0, 1, 2]})),
             ("/environment", serde_json::json!({"sky": {"level": 1}})),
             ("/objects/0/paints/0/body", serde_json::json!(7)),
-            ("/objects/0/shape", serde_json::json!({"sphere": {"radius_mm": 2}})),
+            (
+                "/objects/0/shape",
+                serde_json::json!({"sphere": {"radius_mm": 2}}),
+            ),
         ] {
             let mut spoilt = scene("shapes.yaml");
             let (around, key) = place.rsplit_once('/').unwrap();

@@ -192,9 +192,7 @@ impl Clear {
     fn values(&self, direction: Vec3, towards_sun: Vec3) -> [f32; 3] {
         let from_sun = Separation::new(direction, towards_sun);
         let up = direction.z.max(1e-3);
-        std::array::from_fn(|which| {
-            self.overhead[which] * perez(&self.shape[which], up, from_sun)
-        })
+        std::array::from_fn(|which| self.overhead[which] * perez(&self.shape[which], up, from_sun))
     }
 
     fn luminance(&self, direction: Vec3, towards_sun: Vec3) -> f32 {
@@ -257,7 +255,9 @@ mod tests {
                     let towards = towards(elevation);
                     let sky = Sky::new(turbidity, overcast, towards, has_sun, 0.8);
                     let from_sky = luminance(matt(&Environment::Sky(sky), Vec3::Z));
-                    let sun = sky.sun().map_or(0.0, |(rgb, towards, _)| luminance(rgb) * towards.z);
+                    let sun = sky
+                        .sun()
+                        .map_or(0.0, |(rgb, towards, _)| luminance(rgb) * towards.z);
                     let all = from_sky + sun;
                     // Colours that sRGB lacks cost a little.
                     assert!(
@@ -305,6 +305,9 @@ mod tests {
         let [luminance, x, y] = clear.values(Vec3::Z, towards(45.0));
         let chi = (4.0_f32 / 9.0 - 2.0 / 120.0) * std::f32::consts::FRAC_PI_2;
         assert!((luminance - (3.1196 * chi.tan() + 1.9882)).abs() < 1e-3);
-        assert!((x - 0.24095).abs() < 2e-4 && (y - 0.24372).abs() < 2e-4, "{x} {y}");
+        assert!(
+            (x - 0.24095).abs() < 2e-4 && (y - 0.24372).abs() < 2e-4,
+            "{x} {y}"
+        );
     }
 }

@@ -53,6 +53,62 @@ pub struct ImageSpec {
     /// them. Ground truth always has one value a pixel.
     #[serde(default = "two")]
     pub supersampling: u32,
+    /// What draws the images.
+    #[serde(default, skip_serializing_if = "RendererChoice::is_raster")]
+    pub renderer: RendererChoice,
+}
+
+/// What draws the images of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RendererChoice {
+    /// Rasterises on a Vulkan adapter.
+    #[default]
+    Raster,
+    /// Follows paths of light on the processor.
+    PathTraced(PathTracing),
+}
+
+impl RendererChoice {
+    fn is_raster(&self) -> bool {
+        *self == RendererChoice::Raster
+    }
+}
+
+/// How paths of light are traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathTracing {
+    /// Paths a pixel.
+    pub samples: u32,
+    /// How often light is reflected on its way from the surface that it lights first to that
+    /// which is seen: 0 is direct light only.
+    pub bounces: u32,
+    /// Whether noise is smoothed away.
+    pub denoise: bool,
+}
+
+impl Default for PathTracing {
+    fn default() -> Self {
+        PathTracing {
+            samples: 16,
+            bounces: 4,
+            denoise: true,
+        }
+    }
+}
+
+impl ImageSpec {
+    /// Images of this size, drawn and encoded as usual.
+    pub fn new(width_px: u32, height_px: u32) -> Self {
+        ImageSpec {
+            width_px,
+            height_px,
+            format: ImageFormat::default(),
+            supersampling: two(),
+            renderer: RendererChoice::default(),
+        }
+    }
 }
 
 fn two() -> u32 {

@@ -125,10 +125,7 @@ enum TaggedDistribution {
     /// Every number between the bounds is as likely.
     Uniform(Interval),
     /// A bell curve with this mean and standard deviation.
-    Normal {
-        mean: f64,
-        sd: f64,
-    },
+    Normal { mean: f64, sd: f64 },
     /// A bell curve without what lies beyond the bounds.
     TruncatedNormal {
         mean: f64,
@@ -145,9 +142,7 @@ enum TaggedDistribution {
         weights: Vec<f64>,
     },
     /// A count of independent events.
-    Poisson {
-        mean: f64,
-    },
+    Poisson { mean: f64 },
     /// A beta distribution between the bounds, which are 0 and 1 unless they are said.
     Beta {
         alpha: f64,

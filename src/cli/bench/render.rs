@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::generate::scene_key;
-use crate::render::{GpuContext, Renderer};
+use crate::render::{RenderDevice, SceneRenderer};
 use crate::scene::{self, ScenePlan};
 use crate::spec::Override;
 
@@ -33,22 +33,14 @@ pub struct RenderArgs {
 
 pub(super) fn run(args: RenderArgs) -> anyhow::Result<super::Rate> {
     let plan = ScenePlan::load(&args.scene, &args.overrides)?;
-    let context = GpuContext::new()?;
     let image = &plan.spec().image;
     let key = scene_key(&plan, args.seed);
     let jobs = args
         .jobs
         .map_or_else(rayon::current_num_threads, NonZeroUsize::get);
-    let mut renderers: Vec<Renderer> = (0..jobs)
-        .map(|_| {
-            Renderer::new(
-                &context,
-                plan.assets(),
-                image.width_px,
-                image.height_px,
-                image.supersampling,
-            )
-        })
+    let device = RenderDevice::new(image.renderer, jobs)?;
+    let mut renderers: Vec<SceneRenderer> = (0..jobs)
+        .map(|_| SceneRenderer::new(&device, plan.assets(), image))
         .collect();
     // The first images compile the shaders.
     for renderer in &mut renderers {
@@ -82,7 +74,7 @@ pub(super) fn run(args: RenderArgs) -> anyhow::Result<super::Rate> {
         name: format!(
             "render {} on {}",
             args.scene.display(),
-            context.summary().name
+            device.summary().name
         ),
         items_per_s: args.count as f64 / wall_s.max(1e-9),
         wall_s,

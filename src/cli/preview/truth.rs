@@ -23,13 +23,19 @@ pub(super) fn frame_pictures(
         object.and_then(|object| object.category_id).unwrap_or(0)
     };
     let normals = truth.normals.as_deref().unwrap_or_default();
-    let normals: Vec<[u8; 3]> = normals.iter().map(|normal| encoded_normal(*normal)).collect();
+    let normals: Vec<[u8; 3]> = normals
+        .iter()
+        .map(|normal| encoded_normal(*normal))
+        .collect();
     [
         numbers(width, height, truth.ids.iter().copied()),
         depth(width, height, &truth.depth_m),
         numbers(width, height, truth.ids.iter().map(class_of)),
         RgbImage::from_fn(width, height, |x, y| {
-            Rgb(normals.get((y * width + x) as usize).copied().unwrap_or_default())
+            Rgb(normals
+                .get((y * width + x) as usize)
+                .copied()
+                .unwrap_or_default())
         }),
     ]
 }
@@ -51,7 +57,11 @@ pub(super) fn sidecar_picture(
     Ok(Some(match (folder, values) {
         ("depth", values) => {
             let tenths = values.into_luma16().into_raw();
-            depth(width, height, &tenths.into_iter().map(f32::from).collect::<Vec<_>>())
+            depth(
+                width,
+                height,
+                &tenths.into_iter().map(f32::from).collect::<Vec<_>>(),
+            )
         }
         (_, DynamicImage::ImageLuma8(ids)) => {
             numbers(width, height, ids.into_raw().into_iter().map(u32::from))

@@ -16,6 +16,8 @@ pub enum RenderError {
         "the adapter `{adapter}` gives no device: {message}; update its driver or use mesa-vulkan-drivers"
     )]
     NoDevice { adapter: String, message: String },
+    #[error("cannot start {threads} threads: {message}; give fewer --jobs")]
+    NoThreads { threads: usize, message: String },
     #[error(
         "the adapter failed while drawing: {message}; run again, with fewer --jobs if memory is short"
     )]

@@ -17,7 +17,7 @@ const GROUND_IN_LIGHT: f32 = 0.8;
 
 /// The environment of one scene above its ground.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(in crate::render) struct Surroundings {
     environment: Environment,
     /// All directions in small parts, where radiances have to be averaged.
     cells: Option<Vec<Cell>>,
@@ -29,7 +29,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// `ground_seen` is the mean radiance of the ground where a picture covers it.
-    pub(super) fn new(scene: &SceneInstance, ground_seen: Option<Vec3>) -> Self {
+    pub(in crate::render) fn new(scene: &SceneInstance, ground_seen: Option<Vec3>) -> Self {
         let mut surroundings = Surroundings {
             environment: scene.environment.clone(),
             cells: scene.environment.cells(),
@@ -52,7 +52,7 @@ impl Surroundings {
     }
 
     /// Radiance from a unit direction over the lobe of a mirror of this roughness.
-    fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
+    pub(in crate::render) fn radiance(&self, direction: Vec3, roughness: f32) -> Vec3 {
         let above = self.environment.radiance(direction, roughness);
         let edge = 0.02 + 0.5 * roughness;
         self.ground.lerp(above, share_above(direction, edge))
@@ -64,7 +64,7 @@ impl Surroundings {
     }
 
     /// What is seen past the ground's edge, which may be averaged over this angle.
-    pub(super) fn beyond(&self, direction: Vec3, angle_rad: f32) -> Vec3 {
+    pub(in crate::render) fn beyond(&self, direction: Vec3, angle_rad: f32) -> Vec3 {
         let seen = self.environment.radiance_within(direction, angle_rad);
         if self.environment.shows_below() {
             seen
@@ -113,7 +113,9 @@ impl Surroundings {
         let coarser = (1..LEVELS).map(|level| {
             let lobe = Lobe::new(roughness_of(level));
             let texels = directions(SIDE >> level);
-            texels.map(|direction| lobe.mean(direction, &light)).collect()
+            texels
+                .map(|direction| lobe.mean(direction, &light))
+                .collect()
         });
         std::iter::once(finest.means()).chain(coarser).collect()
     }
@@ -272,10 +274,12 @@ mod tests {
         // Above and below, a mirror sees either, and a matt surface mostly that.
         let half = in_cells(1.0, 0.0).map();
         let at = |level: usize, direction: Vec3| {
-            let nearest = directions(SIDE >> level).enumerate().max_by(|(_, a), (_, b)| {
-                let [a, b] = [a, b].map(|texel| texel.dot(direction));
-                a.total_cmp(&b)
-            });
+            let nearest = directions(SIDE >> level)
+                .enumerate()
+                .max_by(|(_, a), (_, b)| {
+                    let [a, b] = [a, b].map(|texel| texel.dot(direction));
+                    a.total_cmp(&b)
+                });
             half[level][nearest.unwrap().0][0].to_f32()
         };
         for level in 0..LEVELS as usize - 1 {

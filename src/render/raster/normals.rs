@@ -73,7 +73,13 @@ pub(super) fn unpacked(packed: u32, [right, up, forward]: [Vec3; 3]) -> Vec3 {
 fn from_square(at: Vec2) -> Vec3 {
     let up = 1.0 - at.x.abs() - at.y.abs();
     let below = (-up).max(0.0);
-    let fold = |value: f32| if value >= 0.0 { value - below } else { value + below };
+    let fold = |value: f32| {
+        if value >= 0.0 {
+            value - below
+        } else {
+            value + below
+        }
+    };
     Vec3::new(fold(at.x), fold(at.y), up).normalize()
 }
 
@@ -104,7 +110,10 @@ mod tests {
             let flat = Vec2::from_angle(angle) * (1.0 - z * z).max(0.0).sqrt();
             let direction = flat.extend(z);
             let found = unpacked(packed(direction), axes);
-            assert!((found - direction).length() < 1e-3, "{direction} became {found}");
+            assert!(
+                (found - direction).length() < 1e-3,
+                "{direction} became {found}"
+            );
         }
         assert_eq!(unpacked(NOTHING, axes), Vec3::ZERO);
     }

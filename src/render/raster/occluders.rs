@@ -13,10 +13,7 @@ const REACH: f32 = 2.8;
 
 /// For each tile of the image the place and the number of its occluders in the list that
 /// comes with it, of middles and radii. Occluders of radius 0 darken nothing.
-pub(super) fn tile_lists(
-    view: &View,
-    occluders: &[Ball],
-) -> (Vec<[u32; 2]>, Vec<Vec4>) {
+pub(super) fn tile_lists(view: &View, occluders: &[Ball]) -> (Vec<[u32; 2]>, Vec<Vec4>) {
     let [width_px, height_px] = view.size_px;
     let columns = width_px.div_ceil(TILE_PX);
     let rows = height_px.div_ceil(TILE_PX);

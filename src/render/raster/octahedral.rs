@@ -4,7 +4,7 @@
 use glam::{Vec2, Vec3};
 
 /// The direction at a point of the octahedron's square -1..1.
-pub(super) fn from_square(at: Vec2) -> Vec3 {
+pub(in crate::render) fn from_square(at: Vec2) -> Vec3 {
     let up = 1.0 - at.x.abs() - at.y.abs();
     let below = (-up).max(0.0);
     Vec3::new(at.x - below.copysign(at.x), at.y - below.copysign(at.y), up).normalize()
@@ -91,7 +91,10 @@ impl Splats {
 
     /// Radiance of each texel.
     pub(super) fn means(&self) -> Vec<Vec3> {
-        let means = self.sums.iter().map(|(light, area)| *light / area.max(1e-12));
+        let means = self
+            .sums
+            .iter()
+            .map(|(light, area)| *light / area.max(1e-12));
         means.collect()
     }
 
@@ -184,7 +187,8 @@ mod tests {
         assert!((sum - 4.0).abs().max_element() < 1e-5, "{sum}");
         // Rougher mirrors see the spot dimmer and wider.
         let lights = splats.lights();
-        let seen = |roughness: f32, direction: Vec3| Lobe::new(roughness).mean(direction, &lights).x;
+        let seen =
+            |roughness: f32, direction: Vec3| Lobe::new(roughness).mean(direction, &lights).x;
         assert!(seen(0.2, towards) > 7.9, "{}", seen(0.2, towards));
     }
 
@@ -192,7 +196,11 @@ mod tests {
     fn a_rougher_mirror_has_a_wider_lobe() {
         let mut splats = Splats::new(64);
         for direction in directions(64) {
-            let radiance = if direction.dot(Vec3::X) > 0.99 { 1.0 } else { 0.0 };
+            let radiance = if direction.dot(Vec3::X) > 0.99 {
+                1.0
+            } else {
+                0.0
+            };
             splats.add(direction, Vec3::splat(radiance), 1.0);
         }
         let lights = splats.lights();
@@ -200,7 +208,10 @@ mod tests {
             .iter()
             .map(|roughness| Lobe::new(*roughness).mean(Vec3::X, &lights).x)
             .collect();
-        assert!(seen.is_sorted_by(|finer, rougher| finer > rougher), "{seen:?}");
+        assert!(
+            seen.is_sorted_by(|finer, rougher| finer > rougher),
+            "{seen:?}"
+        );
         assert!(seen[0] > 0.5 && seen[4] < 0.2, "{seen:?}");
     }
 }

@@ -205,11 +205,7 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
                 constants: pass.constants,
                 ..Default::default()
             },
-            buffers: if pass.faces.is_some() {
-                &buffers
-            } else {
-                &[]
-            },
+            buffers: if pass.faces.is_some() { &buffers } else { &[] },
         },
         primitive: wgpu::PrimitiveState {
             cull_mode: (pass.faces == Some(Faces::Front)).then_some(wgpu::Face::Back),

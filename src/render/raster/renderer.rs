@@ -295,7 +295,9 @@ impl<'a> Renderer<'a> {
         };
         // Of what is seen, the solid parts or the others.
         let of_kind = |is_medium: bool| -> Vec<Option<usize>> {
-            let kinds = scene.parts().map(|(_, part)| part.material.medium.is_some());
+            let kinds = scene
+                .parts()
+                .map(|(_, part)| part.material.medium.is_some());
             let levels = levels.iter().zip(kinds);
             levels
                 .map(|(level, kind)| level.filter(|_| kind == is_medium))
@@ -524,9 +526,10 @@ impl<'a> Renderer<'a> {
         drop(pass);
 
         let images = [&targets.colour, &targets.ids, &targets.distance];
-        let normals = self.normals.as_ref().map(|normals| {
-            (&normals.texture, &normals.read_back)
-        });
+        let normals = self
+            .normals
+            .as_ref()
+            .map(|normals| (&normals.texture, &normals.read_back));
         for (texture, buffer) in images.into_iter().zip(&self.read_back).chain(normals) {
             encoder.copy_texture_to_buffer(
                 texture.as_image_copy(),

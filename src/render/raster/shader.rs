@@ -17,12 +17,7 @@ pub(super) const SHADE: &str = pass!(
 );
 pub(super) const CLASSIFY: &str = pass!("include/scene", "include/class", "classify");
 pub(super) const NORMALS: &str = pass!("include/scene", "include/class", "normals");
-pub(super) const MEDIA: &str = pass!(
-    "include/scene",
-    "include/class",
-    "include/pattern",
-    "media"
-);
+pub(super) const MEDIA: &str = pass!("include/scene", "include/class", "include/pattern", "media");
 pub(super) const COMPOSE: &str = pass!("include/scene", "include/class", "compose");
 pub(super) const ACCUMULATE: &str = pass!(
     "include/scene",

@@ -100,7 +100,11 @@ impl Targets {
             ),
             backdrop: texture(
                 RADIANCE,
-                if assets.has_backdrop { size } else { extent(1, 1, 1) },
+                if assets.has_backdrop {
+                    size
+                } else {
+                    extent(1, 1, 1)
+                },
                 1,
                 Usage::TEXTURE_BINDING | Usage::COPY_DST,
             ),

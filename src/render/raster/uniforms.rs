@@ -154,7 +154,7 @@ fn discs() -> [Vec4; SEARCH_TAPS + SHADOW_TAPS] {
 }
 
 /// Weights of a normal blur by distance along one axis, and how far it reaches.
-fn blur_weights(sigma_px: f32) -> ([f32; BLUR_WEIGHTS], usize) {
+pub(in crate::render) fn blur_weights(sigma_px: f32) -> ([f32; BLUR_WEIGHTS], usize) {
     let mut weights = [0.0; BLUR_WEIGHTS];
     let reach = if sigma_px < 0.2 {
         0

@@ -133,8 +133,20 @@ fn check_around(
     distance_mm: &Distribution,
     elevation_deg: &Distribution,
 ) {
-    check_range(problems, &format!("{key}.distance_mm"), distance_mm, 20.0, 1e6);
-    check_range(problems, &format!("{key}.elevation_deg"), elevation_deg, -90.0, 90.0);
+    check_range(
+        problems,
+        &format!("{key}.distance_mm"),
+        distance_mm,
+        20.0,
+        1e6,
+    );
+    check_range(
+        problems,
+        &format!("{key}.elevation_deg"),
+        elevation_deg,
+        -90.0,
+        90.0,
+    );
 }
 
 fn check_point(problems: &mut Problems, key: &str, point: &[Distribution; 3]) {
@@ -174,7 +186,9 @@ fn check_lens(problems: &mut Problems, camera: &CameraSpec, image: &ImageSpec) {
             "is missing: focal_length_mm needs the sensor's [width, height]",
         ),
         Some([width, height]) => {
-            let ok = [width, height].iter().all(|side| (0.1..=1e4).contains(side));
+            let ok = [width, height]
+                .iter()
+                .all(|side| (0.1..=1e4).contains(side));
             problems.require(ok, "camera.sensor_mm", "sides must be within 0.1..=10000");
             let ok = !ok || (width / height / proportion - 1.0).abs() < PROPORTION_TOLERANCE;
             let rule = format!(
@@ -191,13 +205,22 @@ fn check_lens(problems: &mut Problems, camera: &CameraSpec, image: &ImageSpec) {
         problems.require(has_focal, "camera.aperture_f_number", rule);
     }
     if let Some(focus) = &camera.focus_mm {
-        let most = camera.focal_length_mm.as_ref().map_or(0.1, |focal| focal.support().1);
-        let least = if most.is_finite() { LEAST_FOCUS as f64 * most } else { 0.1 };
+        let most = camera
+            .focal_length_mm
+            .as_ref()
+            .map_or(0.1, |focal| focal.support().1);
+        let least = if most.is_finite() {
+            LEAST_FOCUS as f64 * most
+        } else {
+            0.1
+        };
         check_range(problems, "camera.focus_mm", focus, least, 1e7);
         let rule = "is for aperture_f_number, which is missing: without it everything is sharp";
         problems.require(camera.aperture_f_number.is_some(), "camera.focus_mm", rule);
     }
-    for (side, offset) in [image.width_px, image.height_px].iter().zip(&camera.principal_offset_px)
+    for (side, offset) in [image.width_px, image.height_px]
+        .iter()
+        .zip(&camera.principal_offset_px)
     {
         let half = f64::from(*side) / 2.0;
         check_range(problems, "camera.principal_offset_px", offset, -half, half);
@@ -230,7 +253,11 @@ fn check_distortion(
         );
         return;
     }
-    let widest_deg = match (&camera.focal_length_mm, camera.sensor_mm, &camera.vertical_fov_deg) {
+    let widest_deg = match (
+        &camera.focal_length_mm,
+        camera.sensor_mm,
+        &camera.vertical_fov_deg,
+    ) {
         (Some(focal), Some([_, height_mm]), _) => {
             let half = (height_mm / 2.0 / focal.support().0.max(0.1)).atan();
             (2.0 * half).to_degrees().min(150.0)
@@ -264,14 +291,13 @@ fn check_distortion(
         let [x, y] = camera.principal_offset_px.each_ref();
         let candidate = Camera {
             vertical_fov_deg: widest_deg as f32,
-            principal_offset_px: Vec2::new(
-                ends(x, is_upper(count)),
-                ends(y, is_upper(count + 1)),
-            ),
+            principal_offset_px: Vec2::new(ends(x, is_upper(count)), ends(y, is_upper(count + 1))),
             distortion: lens,
             ..Camera::default()
         };
-        let field = candidate.projection(image.width_px, image.height_px).field();
+        let field = candidate
+            .projection(image.width_px, image.height_px)
+            .field();
         if let Err(error) = field {
             let names: Vec<String> = coefficients
                 .iter()
@@ -339,13 +365,18 @@ mod tests {
     #[test]
     fn a_lens_must_be_one_to_one_over_its_image() {
         let lens = |fov: u32, distortion: &str| {
-            load(&format!("{DOWN}, vertical_fov_deg: {fov}, distortion: {{{distortion}}}"))
+            load(&format!(
+                "{DOWN}, vertical_fov_deg: {fov}, distortion: {{{distortion}}}"
+            ))
         };
         lens(45, "brown_conrady: {k1: {uniform: [-0.3, 0.3]}, p1: 0.002}").unwrap();
         lens(70, "fisheye: {k1: {uniform: [-0.05, 0.05]}}").unwrap();
         // Only the lower end of the range folds.
         let error = lens(75, "brown_conrady: {k1: {uniform: [-0.4, 0]}}").unwrap_err();
-        assert!(error.contains("at k1 -0.4,") && error.contains("folds"), "{error}");
+        assert!(
+            error.contains("at k1 -0.4,") && error.contains("folds"),
+            "{error}"
+        );
         let error = lens(120, "fisheye: {}").unwrap_err();
         assert!(error.contains("more than 80"), "{error}");
         let error = lens(45, "brown_conrady: {k1: {normal: {mean: 0, sd: 0.1}}}").unwrap_err();

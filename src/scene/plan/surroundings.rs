@@ -22,21 +22,32 @@ impl SceneSpec {
     pub(in crate::scene) fn has_backdrop(&self) -> bool {
         let has_details = match &self.environment {
             EnvironmentSpec::Uniform { .. } | EnvironmentSpec::Room { .. } => false,
-            EnvironmentSpec::Gradient { .. } | EnvironmentSpec::Sky(_) | EnvironmentSpec::Map(_) => {
-                true
-            }
+            EnvironmentSpec::Gradient { .. }
+            | EnvironmentSpec::Sky(_)
+            | EnvironmentSpec::Map(_) => true,
         };
         has_details || !self.background.is_default()
     }
 
     pub(super) fn check_surroundings(&self, problems: &mut Problems) {
         let ok = self.max_lights() <= MAX_LIGHTS;
-        problems.require(ok, "lights", format!("at most {MAX_LIGHTS} lights, of which the environment's sun is one"));
+        problems.require(
+            ok,
+            "lights",
+            format!("at most {MAX_LIGHTS} lights, of which the environment's sun is one"),
+        );
         let mut check = |key: &str, distribution: &Distribution, low: f64, high: f64| {
-            check_range(problems, &format!("environment.{key}"), distribution, low, high);
+            check_range(
+                problems,
+                &format!("environment.{key}"),
+                distribution,
+                low,
+                high,
+            );
         };
         match &self.environment {
-            EnvironmentSpec::Uniform { level, kelvin } | EnvironmentSpec::Room { level, kelvin } => {
+            EnvironmentSpec::Uniform { level, kelvin }
+            | EnvironmentSpec::Room { level, kelvin } => {
                 check("level", level, 0.0, MAX_LEVEL);
                 check("kelvin", kelvin, 1000.0, 40_000.0);
             }
@@ -57,12 +68,26 @@ impl SceneSpec {
         }
         match &self.background.picture {
             PictureSpec::Noise { scale_px, .. } => {
-                check_range(problems, "background.picture.noise.scale_px", scale_px, 1.0, 1e4);
+                check_range(
+                    problems,
+                    "background.picture.noise.scale_px",
+                    scale_px,
+                    1.0,
+                    1e4,
+                );
             }
             PictureSpec::Photos(photos) => {
-                check_range(problems, "background.picture.photos.crop", &photos.crop, 0.05, 1.0);
+                check_range(
+                    problems,
+                    "background.picture.photos.crop",
+                    &photos.crop,
+                    0.05,
+                    1.0,
+                );
             }
-            PictureSpec::Environment | PictureSpec::Colour { .. } | PictureSpec::Gradient { .. } => {}
+            PictureSpec::Environment
+            | PictureSpec::Colour { .. }
+            | PictureSpec::Gradient { .. } => {}
         }
     }
 }

@@ -168,7 +168,11 @@ impl Renderer<'_> {
                 ],
             );
             let pipelines = &exposure.pipelines;
-            let pipeline = if is_warped { &pipelines.warped } else { &pipelines.plain };
+            let pipeline = if is_warped {
+                &pipelines.warped
+            } else {
+                &pipelines.plain
+            };
             let mut pass = begin_pass(&mut encoder, &[colour_attachment(sum)], None);
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &work.scene, &[]);

@@ -21,7 +21,10 @@ fn the_uniform_agrees_with_the_shader() {
         panic!("Warp is no struct");
     };
     assert_eq!(*span as usize, size_of::<WarpUniform>());
-    let offsets: Vec<usize> = members.iter().map(|member| member.offset as usize).collect();
+    let offsets: Vec<usize> = members
+        .iter()
+        .map(|member| member.offset as usize)
+        .collect();
     let mirrored = [
         offset_of!(WarpUniform, corners),
         offset_of!(WarpUniform, density),
@@ -141,7 +144,10 @@ fn a_point_out_of_focus_is_a_circle_as_wide_as_a_thin_lens_makes_it() {
         for width in [right - left, bottom - top] {
             // A pixel that is touched counts as a whole.
             let off = width - (circle + own);
-            assert!((-1.0..=2.0).contains(&off), "{distance_m}: {width} for {circle} + {own}");
+            assert!(
+                (-1.0..=2.0).contains(&off),
+                "{distance_m}: {width} for {circle} + {own}"
+            );
         }
         let middle = (left + right) / 2.0 - SIDE_PX as f32 / 2.0;
         assert!(middle.abs() <= 1.0, "{middle}");
@@ -166,8 +172,16 @@ fn a_moving_camera_draws_points_as_long_as_its_way() {
     let own = 2.0 * radius_m * focal_px;
     let turn = 4_f32.to_radians().tan() * focal_px;
     for (motion, wide, high) in [
-        (motion(Vec3::new(0.1, 0.0, 0.0), Vec3::ZERO), 0.1 * focal_px, 0.0),
-        (motion(Vec3::new(0.0, 0.06, 0.0), Vec3::ZERO), 0.0, 0.06 * focal_px),
+        (
+            motion(Vec3::new(0.1, 0.0, 0.0), Vec3::ZERO),
+            0.1 * focal_px,
+            0.0,
+        ),
+        (
+            motion(Vec3::new(0.0, 0.06, 0.0), Vec3::ZERO),
+            0.0,
+            0.06 * focal_px,
+        ),
         (motion(Vec3::ZERO, Vec3::new(0.0, 4.0, 0.0)), turn, 0.0),
     ] {
         let camera = Camera {
@@ -181,7 +195,10 @@ fn a_moving_camera_draws_points_as_long_as_its_way() {
         // 64 equal times leave out a sixty-fourth of the way.
         let expected = [wide, high].map(|way| way * 63.0 / 64.0 + own);
         for (seen, expected) in [right - left, bottom - top].into_iter().zip(expected) {
-            assert!((-1.0..=2.0).contains(&(seen - expected)), "{seen} for {expected}");
+            assert!(
+                (-1.0..=2.0).contains(&(seen - expected)),
+                "{seen} for {expected}"
+            );
         }
         // The middle of the exposure is in the middle.
         let bbox = &frame.truth.visible_objects()[0].bbox;
@@ -240,7 +257,9 @@ fn a_lens_bends_picture_and_labels_alike() {
             for step in 0..20_000 {
                 let z = 1.0 - (step as f32 + 0.5) / 10_000.0;
                 let around = Vec2::from_angle(2.399_963_2 * step as f32) * (1.0 - z * z).sqrt();
-                let at = projection.project(place + around.extend(z) * radius_m).unwrap();
+                let at = projection
+                    .project(place + around.extend(z) * radius_m)
+                    .unwrap();
                 (low, high) = (low.min(at), high.max(at));
             }
             let expected = [low.x, low.y, high.x, high.y];
@@ -255,7 +274,11 @@ fn a_lens_bends_picture_and_labels_alike() {
             // Silhouettes and numbers agree, and nothing hides anything.
             let covered = frame.truth.silhouettes[object.index].pixels as f32;
             let share = object.visible_px as f32 / covered;
-            assert!((share - 1.0).abs() < 0.06, "{} of {covered}", object.visible_px);
+            assert!(
+                (share - 1.0).abs() < 0.06,
+                "{} of {covered}",
+                object.visible_px
+            );
             // The picture shows it in the same place.
             let centre = (low + high) / 2.0;
             let at = |x: f32, y: f32| frame.rgb.get_pixel(x as u32, y as u32)[1];
