@@ -17,7 +17,7 @@ use crate::dataset::{
 };
 use crate::observer::Observer;
 use crate::render::{Frame, RenderDevice, RenderError, SceneRenderer};
-use crate::scene::{self, Background, SceneInstance, ScenePlan};
+use crate::scene::{self, Background, RendererChoice, SceneInstance, ScenePlan};
 use crate::seed::{PlanHash, SeedKey};
 
 pub use label::annotations;
@@ -29,8 +29,8 @@ const MAX_MASK_CATEGORY: u32 = 255;
 /// Why no data set came about.
 #[derive(Debug, Error)]
 pub enum GenerateError {
-    #[error(transparent)]
-    Render(#[from] RenderError),
+    #[error("image {index:06}: {source}")]
+    Render { index: u64, source: RenderError },
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     #[error("cannot encode {name}: {message}; choose the other image.format")]
@@ -49,7 +49,7 @@ impl GenerateError {
         match self {
             GenerateError::Dataset(error) => error.is_mistake(),
             GenerateError::TooManyClasses { .. } | GenerateError::NoNormals => true,
-            GenerateError::Render(_) | GenerateError::Encode { .. } => false,
+            GenerateError::Render { .. } | GenerateError::Encode { .. } => false,
         }
     }
 }
@@ -100,6 +100,9 @@ pub fn generate(
     device: &RenderDevice,
     observer: &dyn Observer,
 ) -> Result<Dataset, GenerateError> {
+    if sidecars.normals && plan.spec().image.renderer != RendererChoice::Raster {
+        return Err(GenerateError::NoNormals);
+    }
     let classes = plan.categories();
     if sidecars.class_masks && classes.iter().any(|class| class.id > MAX_MASK_CATEGORY) {
         let count = classes.len();
@@ -129,7 +132,8 @@ pub fn generate(
                 continue;
             }
             let instance = scene::sample(plan, &key, index);
-            let frame = renderer.render(&instance)?;
+            let drawn = renderer.render(&instance);
+            let frame = drawn.map_err(|source| GenerateError::Render { index, source })?;
             let mut sample = annotate(plan, &instance, &frame, index, sidecars)?;
             sample.record.seed = Some(seed);
             sample.record.plan = Some(hash.clone());
@@ -239,7 +243,6 @@ mod tests {
     use crate::dataset::{Format, SIDECARS, export};
     use crate::observer::Silent;
     use crate::render::{GpuContext, Renderer};
-    use crate::scene::RendererChoice;
 
     #[test]
     fn how_boxes_are_drawn_does_not_change_what_is_drawn() {
@@ -312,7 +315,8 @@ mod tests {
             masks: true,
             depth: true,
             class_masks: true,
-            normals: true,
+            // Only rasterising gives them.
+            normals: plan.spec().image.renderer == RendererChoice::Raster,
             segmentation: true,
         };
         for jobs in [1, 3] {
@@ -323,7 +327,10 @@ mod tests {
         let mut files = vec!["annotations.json".to_owned(), "manifest.jsonl".to_owned()];
         for index in 0..5 {
             files.push(format!("images/{index:06}.jpg"));
-            files.extend(SIDECARS.map(|folder| format!("{folder}/{index:06}.png")));
+            let written = SIDECARS
+                .iter()
+                .filter(|folder| **folder != "normals" || sidecars.normals);
+            files.extend(written.map(|folder| format!("{folder}/{index:06}.png")));
         }
         for name in files {
             let read = |jobs: &str| std::fs::read(folder.path().join(jobs).join(&name)).unwrap();
@@ -493,7 +500,10 @@ mod tests {
     #[test]
     #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
     fn what_is_generated_is_exported_with_poses() {
-        let (plan, device) = (solids(), RenderDevice::new(RendererChoice::Raster, 1).unwrap());
+        let (plan, device) = (
+            solids(),
+            RenderDevice::new(RendererChoice::Raster, 1).unwrap(),
+        );
         let folder = tempfile::tempdir().unwrap();
         let sidecars = Sidecars {
             depth: true,
