@@ -161,7 +161,7 @@ impl<'a> Group<'a> {
         let area = self.spec.area_mm;
         let area = area.map(|[x, y]| Vec2::new(x as f32, y as f32) / 2000.0);
         let centre = Vec2::from(self.spec.centre_mm.map(metres));
-        let Some(name) = &self.spec.on else {
+        let Some(name) = &self.spec.surface else {
             return vec![Site {
                 centre,
                 half: area.unwrap_or(Vec2::INFINITY),
@@ -483,8 +483,8 @@ dressing:
       - {name: board, shape: {box: {size_mm: [300, 120, 8]}}, position_mm: [0, 0, 0], colour: "#806040"}
       - {name: board, shape: {box: {size_mm: [300, 120, 8]}}, position_mm: [0, 0, 150], colour: "#806040"}
 placement:
-  - {count: 6, on: board, families: [crate], yaw_deg: {uniform: [-10, 10]}, gap_mm: 3}
-  - {count: 3, on: crate, families: [die]}
+  - {count: 6, surface: board, families: [crate], yaw_deg: {uniform: [-10, 10]}, gap_mm: 3}
+  - {count: 3, surface: crate, families: [die]}
   - {count: 4, area_mm: [500, 500], families: [stone], keep_out: [{rectangle: {centre_mm: [0, 0], size_mm: [300, 120]}}]}
 "##;
         let mut heights = Vec::new();

@@ -229,7 +229,7 @@ pub struct Dressing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DressingPart {
-    /// What `placement.on` calls it; several may share a name.
+    /// What `placement.surface` calls it; several may share a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub shape: Shape,

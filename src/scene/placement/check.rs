@@ -127,7 +127,7 @@ impl Check<'_> {
             }
         } else {
             self.require(group.count.is_some(), "count", "is missing");
-            let ok = group.area_mm.is_some() || group.on.is_some();
+            let ok = group.area_mm.is_some() || group.surface.is_some();
             self.require(
                 ok,
                 "area_mm",
@@ -218,7 +218,7 @@ impl Check<'_> {
     /// Families may lie on those of earlier groups only, so that no two lie on each other.
     fn check_surface(&mut self) {
         let scene = self.scene;
-        let Some(name) = &self.group.on else {
+        let Some(name) = &self.group.surface else {
             return;
         };
         let has_part = |parts: &[crate::scene::spec::DressingPart]| {
@@ -238,14 +238,14 @@ impl Check<'_> {
                 true => format!("no group before this one stands `{name}` on anything"),
                 false => format!("`{name}` is neither the name of a dressing part nor a family"),
             };
-            self.require(false, "on", problem);
+            self.require(false, "surface", problem);
             return;
         }
         for (index, set) in scene.dressing.iter().enumerate() {
             let ok = is_earlier || set.weight <= 0.0 || has_part(&set.parts);
             self.require(
                 ok,
-                "on",
+                "surface",
                 format!("dressing[{index}] has no part named `{name}`"),
             );
         }
@@ -266,7 +266,7 @@ impl Check<'_> {
         let is_flat = |shape: &Option<&Shape>| shape.is_some_and(|shape| flat_top(shape).is_some());
         self.require(
             shapes.iter().all(is_flat),
-            "on",
+            "surface",
             format!("`{name}` has no flat top: it must be a box, cylinder, quad or blunt cone"),
         );
     }
@@ -284,7 +284,7 @@ impl Check<'_> {
             let ok = place.iter().all(|x| x.is_finite())
                 && sizes.iter().all(|size| size.is_finite() && *size > 0.0);
             self.require(ok, &format!("keep_out[{index}]"), "sizes must be positive");
-            if let (Some(area), None) = (area, &self.group.on) {
+            if let (Some(area), None) = (area, &self.group.surface) {
                 let ok = !encloses(zone, centre, area);
                 let problem = "covers all of area_mm, so that nothing finds room";
                 self.require(ok, &format!("keep_out[{index}]"), problem);
@@ -329,7 +329,7 @@ pub(in crate::scene) fn check_room(scene: &SceneSpec, assets: &Assets, problems:
             let own = least * (1.0 - group.overlap as f32);
             // Objects reach over the area's edge by half their diagonal.
             let around = area + own.length();
-            let ok = group.on.is_some() || count * own.x * own.y <= around.x * around.y;
+            let ok = group.surface.is_some() || count * own.x * own.y <= around.x * around.y;
             let problem = format!(
                 "is too small: {count} objects of at least {:.1} x {:.1} mm have no room in it",
                 own.x * 1000.0,
@@ -340,7 +340,7 @@ pub(in crate::scene) fn check_room(scene: &SceneSpec, assets: &Assets, problems:
         let is_dropped = matches!(group.method, Method::Dropped { .. });
         let parts = scene.dressing.iter().flat_map(|set| &set.parts);
         let tops: Vec<Vec2> = parts
-            .filter(|part| part.name.is_some() && part.name == group.on)
+            .filter(|part| part.name.is_some() && part.name == group.surface)
             .filter_map(|part| {
                 let share = flat_top(&part.shape)?;
                 let mesh = assets.meshes_of(&part.shape)?.start;
@@ -354,7 +354,7 @@ pub(in crate::scene) fn check_room(scene: &SceneSpec, assets: &Assets, problems:
         };
         problems.require(
             is_dropped || tops.is_empty() || tops.iter().any(fits),
-            &format!("{key}.on"),
+            &format!("{key}.surface"),
             "its top is smaller than the smallest object",
         );
     }
@@ -400,9 +400,9 @@ dressing:
   - {weight: 1}
 placement:
   - {method: {grid: {columns: 0, rows: 3, spacing_mm: [5, 0]}}, count: 3, clustering: 0.5}
-  - {count: 600, on: crate, families: [crate, lamp], max_hidden: 1.5}
-  - {on: shelf, gap_mm: -1}
-  - {count: 2, on: ball, distractors: 3, families: [die]}
+  - {count: 600, surface: crate, families: [crate, lamp], max_hidden: 1.5}
+  - {surface: shelf, gap_mm: -1}
+  - {count: 2, surface: ball, distractors: 3, families: [die]}
   - {count: 2, area_mm: [100, 0], method: {dropped: {height_mm: -5, from_mm: [-1, 1], friction: 9}}, yaw_deg: 3}
   - {count: 2, area_mm: [100, 100], keep_out: [{disc: {centre_mm: [0, 0], diameter_mm: 200}}, {rectangle: {centre_mm: [0, 0], size_mm: [1, 0]}}]}
 "##;
@@ -415,11 +415,11 @@ placement:
             "placement[1].count: draws of 600..=600",
             "placement[1].families[1]: `lamp` is no family; there are die, crate, stone",
             "placement[1].max_hidden: 1.5 is not within 0..=1",
-            "placement[2].on: `shelf` is neither",
+            "placement[2].surface: `shelf` is neither",
             "placement[2].count: is missing",
             "placement[2].gap_mm",
-            "placement[3].on: dressing[1] has no part named `ball`",
-            "placement[3].on: `ball` has no flat top",
+            "placement[3].surface: dressing[1] has no part named `ball`",
+            "placement[3].surface: `ball` has no flat top",
             "placement[3].distractors: no family",
             "placement[4].area_mm: both sides",
             "placement[4].method.dropped.height_mm",
@@ -443,20 +443,20 @@ placement:
             let text = group("crate", first) + &group("die", second);
             try_plan(&format!("placement:\n{text}")).map_err(|error| error.to_string())
         };
-        assert!(on("", ", on: crate").is_ok());
-        let message = on(", on: die", "").unwrap_err();
+        assert!(on("", ", surface: crate").is_ok());
+        let message = on(", surface: die", "").unwrap_err();
         assert!(
-            message.contains("placement[0].on: no group before this one"),
+            message.contains("placement[0].surface: no group before this one"),
             "{message}"
         );
-        let message = on(", on: crate", "").unwrap_err();
+        let message = on(", surface: crate", "").unwrap_err();
         assert!(
-            message.contains("placement[0].on: no group before this one"),
+            message.contains("placement[0].surface: no group before this one"),
             "{message}"
         );
-        let message = on("", ", on: die").unwrap_err();
+        let message = on("", ", surface: die").unwrap_err();
         assert!(
-            message.contains("placement[1].on"),
+            message.contains("placement[1].surface"),
             "a group on itself: {message}"
         );
     }
@@ -476,11 +476,11 @@ placement:
         );
         let text = r##"
 dressing: [{weight: 1, parts: [{name: stub, shape: {cylinder: {diameter_mm: 20, height_mm: 50}}, position_mm: [0, 0, 0], colour: "#ffffff"}]}]
-placement: {count: 1, on: stub, families: [crate]}
+placement: {count: 1, surface: stub, families: [crate]}
 "##;
         let message = try_plan(text).unwrap_err().to_string();
         assert!(
-            message.contains("placement.on: its top is smaller"),
+            message.contains("placement.surface: its top is smaller"),
             "{message}"
         );
     }

@@ -304,7 +304,7 @@ dressing:
   - weight: 1
     parts:
       - {name: bowl, shape: {lathe: {profile_mm: [[0, 0], [40, 0], [80, 45], [75, 48], [37, 6], [0, 6]]}}, position_mm: [0, 0, 0], colour: "#ffffff"}
-placement: {count: 12, on: bowl, area_mm: [60, 60], families: [stone, die], method: {dropped: {height_mm: 20}}}
+placement: {count: 12, surface: bowl, area_mm: [60, 60], families: [stone, die], method: {dropped: {height_mm: 20}}}
 "##;
         let mut held = 0;
         for index in 0..4 {

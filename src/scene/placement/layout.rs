@@ -23,7 +23,7 @@ pub(super) struct Layout<'a> {
 /// What later objects need to know of one that was placed.
 pub(super) struct Thing<'a> {
     pub footprint: Footprint,
-    /// What `on` calls it.
+    /// What `surface` calls it.
     pub name: Option<&'a str>,
     /// Its shape, where it is of one part.
     pub shape: Option<&'a Shape>,

@@ -107,7 +107,7 @@ pub struct PlacementSpec {
     /// Name of the dressing parts, or of a family of an earlier group, that they lie on; the
     /// ground where this is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on: Option<String>,
+    pub surface: Option<String>,
     /// Middle of the area or grid, from the middle of what they lie on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub centre_mm: [f64; 2],
