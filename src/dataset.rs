@@ -31,7 +31,7 @@ pub use export::{Format, export};
 pub use fingerprint::{Fingerprint, Likeness};
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
-pub use sidecar::{SIDECARS, sidecar_path};
+pub use sidecar::{SIDECARS, encode_png, sidecar_path};
 pub use split::Split;
 pub use verify::Depth;
 pub use writer::{Begun, DatasetWriter, ImageFile, NewSample, write_atomically};

@@ -31,7 +31,7 @@ pub use diameter::diameter_m;
 pub use environment::{Cell, Environment};
 pub use instance::{
     Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern, SceneInstance,
-    Sensor, kelvin_rgb, smoothstep,
+    Sensor, kelvin_rgb, luminance, smoothstep,
 };
 pub use lens::Distortion;
 pub use library::{Photo, PhotoError};

@@ -3,13 +3,12 @@
 //! OpenCV's.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{GrayImage, ImageBuffer, Luma};
+use image::{GrayImage, Luma};
 use serde_json::{Map, Value, json};
 
-use super::export::{make_parent, manifest_line, place_image, write as write_text};
+use super::export::{make_parent, manifest_line, place_image, write as write_text, write_png};
 use super::pose::{CAMERA, Camera, Lacking, Pose, place_of, rotation_and_mm};
 use super::sidecar::sidecar_path;
 use super::writer::write_atomically;
@@ -226,10 +225,10 @@ fn place_depth(dataset: &Dataset, sample: &Sample, to: &Path) -> Result<Vec<u16>
         .filter(is_too_far)
         .map(|pixel| pixel.0[0] = 0)
         .count();
-    make_parent(to)?;
     if changed > 0 {
         write_png(&depth, to)?;
     } else {
+        make_parent(to)?;
         write_atomically(to, &bytes)?;
     }
     Ok(depth.into_raw())
@@ -242,24 +241,8 @@ fn write_mask(outline: &Outline, sample: &Sample, to: &Path) -> Result<Vec<u8>, 
     let size = [width as usize, height as usize];
     outline.draw(&mut pixels, size, [width, height]);
     let image = GrayImage::from_raw(width, height, pixels).expect("there is one value a pixel");
-    make_parent(to)?;
     write_png(&image, to)?;
     Ok(image.into_raw())
-}
-
-fn write_png<P>(image: &ImageBuffer<P, Vec<P::Subpixel>>, to: &Path) -> Result<(), DatasetError>
-where
-    P: image::PixelWithColorType,
-    [P::Subpixel]: image::EncodableLayout,
-{
-    let mut bytes = Vec::new();
-    image
-        .write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)
-        .map_err(|error| DatasetError::Image {
-            path: to.to_owned(),
-            message: error.to_string(),
-        })?;
-    write_atomically(to, &bytes)
 }
 
 /// Counts of an object's pixels. Those outside the image are known by their share only.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use image::{EncodableLayout, ImageBuffer, PixelWithColorType};
 use quick_xml::escape::escape;
 
-use super::sidecar::of_sample;
+use super::sidecar::{encode_png, of_sample};
 use super::voc::LABELS_FILE;
 use super::writer::{Begun, DatasetWriter, ImageFile, NewSample, write_atomically};
 use super::{Dataset, DatasetError, Record, Sample, Split, Warning, Warnings, bop, kitti};
@@ -196,6 +197,23 @@ pub(super) fn make_parent(path: &Path) -> Result<(), DatasetError> {
         path: parent.to_owned(),
         source,
     })
+}
+
+/// Writes a PNG file, and the folders it stands in.
+pub(super) fn write_png<P>(
+    image: &ImageBuffer<P, Vec<P::Subpixel>>,
+    to: &Path,
+) -> Result<(), DatasetError>
+where
+    P: PixelWithColorType,
+    [P::Subpixel]: EncodableLayout,
+{
+    let bytes = encode_png(image).map_err(|error| DatasetError::Image {
+        path: to.to_owned(),
+        message: error.to_string(),
+    })?;
+    make_parent(to)?;
+    write_atomically(to, &bytes)
 }
 
 pub(super) fn write(path: &Path, text: &str) -> Result<(), DatasetError> {

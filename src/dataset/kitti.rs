@@ -10,9 +10,8 @@ use std::path::Path;
 use glam::DVec3;
 use serde_json::Value;
 
-use super::export::{make_parent, manifest_line, place_image, write as write_text};
+use super::export::{manifest_line, place_image, write as write_text, write_png};
 use super::pose::{CAMERA, Camera, Lacking, Pose, place_of};
-use super::writer::write_atomically;
 use super::{Dataset, DatasetError, Sample, Split, Warnings, read_image};
 use crate::annotation::{Annotation, BoundingBox};
 use crate::observer::Observer;
@@ -136,20 +135,7 @@ fn place_png(sample: &Sample, to: &Path) -> Result<(), DatasetError> {
         return place_image(sample, to);
     }
     let image = read_image(&sample.path)?;
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new_with_quality(
-        &mut bytes,
-        image::codecs::png::CompressionType::Fast,
-        image::codecs::png::FilterType::Adaptive,
-    );
-    image
-        .write_with_encoder(encoder)
-        .map_err(|error| DatasetError::Image {
-            path: sample.path.clone(),
-            message: error.to_string(),
-        })?;
-    make_parent(to)?;
-    write_atomically(to, &bytes)
+    write_png(&image, to)
 }
 
 /// Camera and poses of every image, or all that the data set lacks.

@@ -1,12 +1,29 @@
 //! Files beside an image: pictures with a value a pixel.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+
+use image::{EncodableLayout, ImageBuffer, PixelWithColorType};
 
 use super::{DatasetError, Sample};
 
 /// Folders of sidecars, each with a PNG file an image of the image's name: objects' numbers
 /// and depth in 16 bits, classes in 8, and normals in three times 8.
 pub const SIDECARS: [&str; 4] = ["masks", "depth", "class_masks", "normals"];
+
+/// An image as a PNG file, packed fast rather than small.
+///
+/// # Errors
+/// The image has no pixels.
+pub fn encode_png<P>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> image::ImageResult<Vec<u8>>
+where
+    P: PixelWithColorType,
+    [P::Subpixel]: EncodableLayout,
+{
+    let mut bytes = Vec::new();
+    image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)?;
+    Ok(bytes)
+}
 
 /// Where the sidecar in `folder` of the image `file_name` is, relative to the data set.
 pub fn sidecar_path(folder: &str, file_name: &str) -> PathBuf {

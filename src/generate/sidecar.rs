@@ -1,10 +1,9 @@
 //! Images and the files beside them, encoded.
 
-use std::io::Cursor;
-
 use image::{ImageBuffer, Luma, PixelWithColorType, Rgb};
 
 use super::{GenerateError, Sidecars};
+use crate::dataset::encode_png;
 use crate::render::GroundTruth;
 use crate::scene::{ImageFormat, SceneInstance};
 
@@ -73,14 +72,10 @@ where
 {
     let image = ImageBuffer::<P, _>::from_raw(width, height, values);
     let image = image.expect("there is one value a pixel and channel");
-    let mut bytes = Vec::new();
-    image
-        .write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)
-        .map_err(|error| GenerateError::Encode {
-            name: name.to_owned(),
-            message: error.to_string(),
-        })?;
-    Ok(bytes)
+    encode_png(&image).map_err(|error| GenerateError::Encode {
+        name: name.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 /// Encodes an image; `name` only names it in errors.
@@ -93,9 +88,9 @@ pub(super) fn encode(
         name: name.to_owned(),
         message,
     };
-    let mut bytes = Vec::new();
     match format {
         ImageFormat::Jpeg => {
+            let mut bytes = Vec::new();
             let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, JPEG_QUALITY);
             encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
             encoder
@@ -106,19 +101,10 @@ pub(super) fn encode(
                     jpeg_encoder::ColorType::Rgb,
                 )
                 .map_err(|error| fail(error.to_string()))?;
+            Ok(bytes)
         }
-        ImageFormat::Png => {
-            let encoder = image::codecs::png::PngEncoder::new_with_quality(
-                &mut bytes,
-                image::codecs::png::CompressionType::Fast,
-                image::codecs::png::FilterType::Adaptive,
-            );
-            image
-                .write_with_encoder(encoder)
-                .map_err(|error| fail(error.to_string()))?;
-        }
+        ImageFormat::Png => encode_png(image).map_err(|error| fail(error.to_string())),
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use glam::{Mat4, Vec2, Vec3};
 use serde::Serialize;
 
+#[cfg(test)]
+use super::asset::Assets;
 use super::background::Background;
 use super::environment::Environment;
 use super::lens::Distortion;
@@ -196,7 +198,7 @@ pub(super) const PRIMARIES_UM: [f32; 3] = [0.611, 0.549, 0.465];
 const SECOND_RADIATION_CONSTANT: f32 = 14_388.0;
 
 /// Luminance of linear sRGB (IEC 61966-2-1).
-pub(super) fn luminance(linear_rgb: Vec3) -> f32 {
+pub fn luminance(linear_rgb: Vec3) -> f32 {
     linear_rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
 }
 
@@ -333,6 +335,63 @@ impl SceneInstance {
     pub fn parts(&self) -> impl Iterator<Item = (usize, &Part)> {
         let numbered = self.objects.iter().enumerate();
         numbered.flat_map(|(index, object)| object.parts.iter().map(move |part| (index, part)))
+    }
+}
+
+#[cfg(test)]
+impl SceneInstance {
+    /// Grey matt ground and nothing else, in the dark, without blur, noise or vignetting.
+    pub(crate) fn bare(side_px: u32, camera: Camera) -> Self {
+        SceneInstance {
+            width_px: side_px,
+            height_px: side_px,
+            camera,
+            lights: Vec::new(),
+            environment: Environment::Uniform {
+                level: 0.0,
+                kelvin: 6600.0,
+            },
+            background: Background::default(),
+            exposure_ev: 0.0,
+            sensor: Sensor {
+                noise: 0.0,
+                blur_px: 0.0,
+                vignetting: 0.0,
+                monochrome: false,
+                noise_seed: 0,
+            },
+            ground: Ground {
+                half_side_m: 3.0,
+                linear_rgb: [0.5; 3],
+                texture_strength: 0.0,
+                texture_scale_m: 0.02,
+                roughness: 1.0,
+            },
+            objects: Vec::new(),
+            not_placed: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Object {
+    /// An object of one part at a place.
+    pub(crate) fn at(assets: &Assets, mesh: usize, pose: Mat4, material: Material) -> Self {
+        let half_extents_m = assets.meshes[mesh].half_extents_m;
+        Object {
+            family: "thing".to_owned(),
+            category_id: Some(1),
+            world_from_object: pose,
+            half_extents_m,
+            parts: vec![Part {
+                mesh,
+                world_from_local: pose,
+                half_extents_m,
+                material,
+            }],
+            keypoints_m: Vec::new(),
+            label_margin: 0.0,
+        }
     }
 }
 

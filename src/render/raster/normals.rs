@@ -3,6 +3,7 @@
 use glam::{Vec2, Vec3};
 
 use super::context::GpuContext;
+use super::octahedral::from_square;
 use super::pipeline::{Layouts, normals_pipeline};
 use super::target::{IDS, begin_pass, colour_attachment};
 
@@ -67,20 +68,6 @@ pub(super) fn unpacked(packed: u32, [right, up, forward]: [Vec3; 3]) -> Vec3 {
     let half = |bits: u32| f32::from(bits as u16 as i16).max(-32767.0) / 32767.0;
     let world = from_square(Vec2::new(half(packed), half(packed >> 16)));
     Vec3::new(world.dot(right), world.dot(up), -world.dot(forward))
-}
-
-/// The twin of the shaders' function (Cigolle et al. 2014).
-fn from_square(at: Vec2) -> Vec3 {
-    let up = 1.0 - at.x.abs() - at.y.abs();
-    let below = (-up).max(0.0);
-    let fold = |value: f32| {
-        if value >= 0.0 {
-            value - below
-        } else {
-            value + below
-        }
-    };
-    Vec3::new(fold(at.x), fold(at.y), up).normalize()
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ pub(in crate::render) fn from_square(at: Vec2) -> Vec3 {
 }
 
 /// The point of the square -1..1 that stands for a direction.
-fn to_square(direction: Vec3) -> Vec2 {
+#[inline]
+pub(in crate::render) fn to_square(direction: Vec3) -> Vec2 {
     let flat = direction.truncate() / direction.abs().element_sum();
     if direction.z >= 0.0 {
         flat

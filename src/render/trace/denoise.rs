@@ -9,7 +9,8 @@
 use glam::{Vec3, Vec3A, Vec4};
 use rayon::prelude::*;
 
-use super::path::{Pixel, luminance};
+use super::path::Pixel;
+use crate::scene::luminance;
 
 /// Gaps between the taps of each pass, in pixels.
 const GAPS: [usize; 4] = [1, 2, 4, 8];

@@ -5,9 +5,8 @@ use glam::{Vec2, Vec3};
 use rayon::prelude::*;
 
 use super::super::raster::uniforms::blur_weights;
-use super::path::luminance;
 use super::sample::mixed;
-use crate::scene::SceneInstance;
+use crate::scene::{SceneInstance, luminance};
 
 /// The 8-bit sRGB picture of radiances in rows.
 pub(super) fn develop(scene: &SceneInstance, radiance: Vec<Vec3>) -> image::RgbImage {

@@ -10,7 +10,7 @@ use super::model::{Meeting, Model, Optical};
 use super::packet::{LANES, NOTHING, Packet};
 use super::sample::{Points, mixed};
 use super::sky::Sky;
-use crate::scene::Projection;
+use crate::scene::{Projection, luminance};
 
 /// Side of the squares of pixels that are traced together.
 pub(super) const TILE_PX: usize = 8;
@@ -147,10 +147,6 @@ fn sort(scratch: &mut Scratch) {
     }
     std::mem::swap(rays, next);
     next.clear();
-}
-
-pub(super) fn luminance(rgb: Vec3) -> f32 {
-    rgb.dot(Vec3::new(0.2126, 0.7152, 0.0722))
 }
 
 impl Tracer<'_> {

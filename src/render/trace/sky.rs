@@ -5,7 +5,7 @@ use std::f32::consts::PI;
 use glam::{Vec2, Vec3, Vec3A};
 
 use super::super::raster::environment::Surroundings;
-use super::super::raster::octahedral::from_square;
+use super::super::raster::octahedral::{from_square, to_square};
 
 /// Texels along a side of the octahedron's square; those outside lie on its edges.
 const SIDE: usize = 96;
@@ -122,20 +122,6 @@ fn solid_angle(at: Vec2) -> f32 {
     let point = Vec3::new(at.x.abs() - below, at.y.abs() - below, up.abs());
     // A face's area is the root of three of that below it, its distance one over that root.
     1.0 / point.length().powi(3)
-}
-
-/// The point of the octahedron's square -1..1 for a direction (Cigolle et al. 2014).
-#[inline(always)]
-fn to_square(direction: Vec3) -> Vec2 {
-    let size = direction.abs();
-    let flat = direction.truncate() / (size.x + size.y + size.z);
-    if direction.z >= 0.0 {
-        return flat;
-    }
-    Vec2::new(
-        (1.0 - flat.y.abs()).copysign(flat.x),
-        (1.0 - flat.x.abs()).copysign(flat.y),
-    )
 }
 
 #[cfg(test)]

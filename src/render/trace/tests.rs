@@ -8,8 +8,8 @@ use super::super::device::{RenderDevice, SceneRenderer};
 use super::*;
 use crate::annotation::BoundingBox;
 use crate::scene::{
-    self, Camera, Environment, Ground, Light, LightSource, Material, Medium, Object, Part,
-    RendererChoice, ScenePlan, Sensor, Shape,
+    self, Camera, Environment, Light, LightSource, Material, Medium, Object, RendererChoice,
+    ScenePlan, Shape,
 };
 use crate::seed::{PlanHash, SeedKey};
 
@@ -36,58 +36,19 @@ fn settings(samples: u32, bounces: u32) -> PathTracing {
 
 /// Matt ground of half the light, seen from above, in the dark.
 fn dark_scene() -> SceneInstance {
-    SceneInstance {
-        width_px: SIDE_PX,
-        height_px: SIDE_PX,
-        camera: Camera {
-            position_m: Vec3::new(0.0, 0.0, HEIGHT_M),
-            target_m: Vec3::ZERO,
-            vertical_fov_deg: 2.0 * (HALF_M / HEIGHT_M).atan().to_degrees(),
-            ..Camera::default()
-        },
-        lights: Vec::new(),
-        environment: Environment::Uniform {
-            level: 0.0,
-            kelvin: 6600.0,
-        },
-        exposure_ev: 0.0,
-        sensor: Sensor {
-            noise: 0.0,
-            blur_px: 0.0,
-            vignetting: 0.0,
-            monochrome: false,
-            noise_seed: 7,
-        },
-        ground: Ground {
-            half_side_m: 3.0,
-            linear_rgb: [0.5; 3],
-            texture_strength: 0.0,
-            texture_scale_m: 0.02,
-            roughness: 1.0,
-        },
-        objects: Vec::new(),
-        background: Default::default(),
-        not_placed: 0,
-    }
+    let camera = Camera {
+        position_m: Vec3::new(0.0, 0.0, HEIGHT_M),
+        target_m: Vec3::ZERO,
+        vertical_fov_deg: 2.0 * (HALF_M / HEIGHT_M).atan().to_degrees(),
+        ..Camera::default()
+    };
+    let mut scene = SceneInstance::bare(SIDE_PX, camera);
+    scene.sensor.noise_seed = 7;
+    scene
 }
 
 fn object(mesh: usize, assets: &Assets, centre: Vec3, material: Material) -> Object {
-    let half_extents_m = assets.meshes[mesh].half_extents_m;
-    let pose = Mat4::from_translation(centre);
-    Object {
-        family: "thing".to_owned(),
-        category_id: Some(1),
-        world_from_object: pose,
-        half_extents_m,
-        parts: vec![Part {
-            mesh,
-            world_from_local: pose,
-            half_extents_m,
-            material,
-        }],
-        keypoints_m: Vec::new(),
-        label_margin: 0.0,
-    }
+    Object::at(assets, mesh, Mat4::from_translation(centre), material)
 }
 
 fn white() -> Material {

@@ -5,10 +5,7 @@ use glam::{Mat4, Vec3};
 use super::super::super::shader;
 use super::*;
 use crate::render::Frame;
-use crate::scene::{
-    Aperture, Assets, Camera, Distortion, Environment, Ground, Material, Motion, Object, Part,
-    Sensor, Shape,
-};
+use crate::scene::{Aperture, Assets, Camera, Distortion, Material, Motion, Object, Shape};
 
 const SIDE_PX: u32 = 240;
 
@@ -40,55 +37,15 @@ fn balls(radius_m: f32, places: &[Vec3], camera: Camera) -> (Assets, SceneInstan
         diameter_mm: f64::from(2000.0 * radius_m),
     });
     assets.has_finish = true;
-    let object = |place: &Vec3| {
-        let pose = Mat4::from_translation(*place);
-        Object {
-            family: "ball".to_owned(),
-            category_id: Some(1),
-            world_from_object: pose,
-            half_extents_m: Vec3::splat(radius_m),
-            parts: vec![Part {
-                mesh: 0,
-                world_from_local: pose,
-                half_extents_m: Vec3::splat(radius_m),
-                material: Material {
-                    roughness: 1.0,
-                    emission_linear_rgb: [0.5; 3],
-                    ..Material::default()
-                },
-            }],
-            keypoints_m: Vec::new(),
-            label_margin: 0.0,
-        }
+    let glowing = Material {
+        roughness: 1.0,
+        emission_linear_rgb: [0.5; 3],
+        ..Material::default()
     };
-    let scene = SceneInstance {
-        background: crate::scene::Background::default(),
-        width_px: SIDE_PX,
-        height_px: SIDE_PX,
-        camera,
-        lights: Vec::new(),
-        environment: Environment::Uniform {
-            level: 0.0,
-            kelvin: 6600.0,
-        },
-        exposure_ev: 0.0,
-        sensor: Sensor {
-            noise: 0.0,
-            blur_px: 0.0,
-            vignetting: 0.0,
-            monochrome: false,
-            noise_seed: 0,
-        },
-        ground: Ground {
-            half_side_m: 0.001,
-            linear_rgb: [0.0; 3],
-            texture_strength: 0.0,
-            texture_scale_m: 1.0,
-            roughness: 1.0,
-        },
-        objects: places.iter().map(object).collect(),
-        not_placed: 0,
-    };
+    let object = |place: &Vec3| Object::at(&assets, 0, Mat4::from_translation(*place), glowing);
+    let mut scene = SceneInstance::bare(SIDE_PX, camera);
+    (scene.ground.half_side_m, scene.ground.linear_rgb) = (0.001, [0.0; 3]);
+    scene.objects = places.iter().map(object).collect();
     (assets, scene)
 }
 
