@@ -285,7 +285,7 @@ impl<'a> Renderer<'a> {
         };
         let lights = scene.lights.iter().take(MAX_LIGHTS);
         let shadow_views: Vec<ShadowView> = lights
-            .map(|light| ShadowView::new(light, scene, self.assets, balls, view))
+            .map(|light| ShadowView::new(light, scene, self.assets, balls, view, levels))
             .collect();
         let mut drawn = Vec::new();
         let mut list = |levels: &[Option<usize>], with_ground| {

@@ -29,17 +29,18 @@ pub(super) struct ShadowView {
 }
 
 impl ShadowView {
-    /// A map that holds every object.
+    /// A map that holds every object. `seen` are the levels at which the camera sees them.
     pub(super) fn new(
         light: &Light,
         scene: &SceneInstance,
         assets: &Assets,
         balls: &[Ball],
         view: &View,
+        seen: &[Option<usize>],
     ) -> Self {
         let position = match light.source {
             LightSource::Directional { towards, .. } => {
-                return Self::directional(towards, scene, assets, balls, view);
+                return Self::directional(towards, scene, assets, balls, view, seen);
             }
             LightSource::Point { position_m, .. }
             | LightSource::Spot { position_m, .. }
@@ -63,10 +64,11 @@ impl ShadowView {
         let projection = rh::proj::directx::perspective(2.0 * tangent.atan(), 1.0, near, far * 4.0);
         let texel = 2.0 * tangent / SHADOW_SIDE_PX as f32;
         let far = far * 4.0;
-        let levels = scene.parts().zip(balls).map(|((_, part), ball)| {
+        let levels = scene.parts().zip(balls).zip(seen);
+        let levels = levels.map(|(((_, part), ball), seen)| {
             let tolerance = SHADOW_TOLERANCE_TEXELS * texel * ball.centre.distance(position);
             let casts = part.material.medium.is_none();
-            casts.then(|| level_for(part, assets, tolerance))
+            casts.then(|| no_finer(level_for(part, assets, tolerance), *seen))
         });
         ShadowView {
             light_from_world: projection
@@ -85,6 +87,7 @@ impl ShadowView {
         assets: &Assets,
         balls: &[Ball],
         view: &View,
+        seen: &[Option<usize>],
     ) -> Self {
         let light_from_world = rh::view::look_at_mat4(Vec3::ZERO, -towards, across(towards));
         let (mut low, mut high) = (Vec3::INFINITY, Vec3::NEG_INFINITY);
@@ -120,8 +123,10 @@ impl ShadowView {
             -high.z + 0.99 * range,
         );
         let texel = 2.0 * half / SHADOW_SIDE_PX as f32;
-        let levels = scene.parts().zip(&cast).map(|((_, part), may_show)| {
-            may_show.then(|| level_for(part, assets, SHADOW_TOLERANCE_TEXELS * texel))
+        let levels = scene.parts().zip(&cast).zip(seen);
+        let levels = levels.map(|(((_, part), may_show), seen)| {
+            let tolerance = SHADOW_TOLERANCE_TEXELS * texel;
+            may_show.then(|| no_finer(level_for(part, assets, tolerance), *seen))
         });
         ShadowView {
             light_from_world: projection * light_from_world,
@@ -132,6 +137,12 @@ impl ShadowView {
             levels: levels.collect(),
         }
     }
+}
+
+/// The level for the map where the camera sees another: a finer surface would lie before the
+/// one that is seen and keep light off it in spots.
+fn no_finer(level: usize, seen: Option<usize>) -> usize {
+    level.max(seen.unwrap_or(0))
 }
 
 /// Some direction that is not parallel to this one.

@@ -215,3 +215,54 @@ fn media_absorb_and_glow_by_their_thickness() {
         assert!((gained - level).abs() < 0.006, "{gained} for {level}");
     }
 }
+
+#[test]
+#[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
+fn a_ball_does_not_shadow_itself_in_spots() {
+    let context = GpuContext::new().unwrap();
+    let mut assets = Assets::default();
+    assets.add(&Shape::Sphere { diameter_mm: 60.0 });
+    assets.lights = 1;
+    let mut scene = upright_die(&assets, Vec3::Z, Vec3::new(2.4, 0.0, 1.0));
+    scene.camera.position_m = Vec3::new(0.0, 0.0, 0.6);
+    scene.camera.vertical_fov_deg = 8.0;
+    // Wide, and brighter than the rest, so that spots would show.
+    scene.environment = Environment::Uniform {
+        level: 0.1,
+        kelvin: 6600.0,
+    };
+    scene.lights[0].intensity = 0.8;
+    if let LightSource::Directional {
+        angular_diameter_deg,
+        ..
+    } = &mut scene.lights[0].source
+    {
+        *angular_diameter_deg = 6.1;
+    }
+    let matt = Material {
+        linear_rgb: [0.8; 3],
+        roughness: 1.0,
+        ..Material::default()
+    };
+    let pose = Mat4::from_translation(Vec3::Z * 0.03);
+    scene.objects = vec![Object::at(&assets, 0, pose, matt)];
+    let mut renderer = Renderer::new(&context, &assets, SIDE_PX, SIDE_PX, 2);
+    let frame = renderer.render(&scene).unwrap();
+    // Towards the light the ball grows brighter all the way.
+    for y in 40..120 {
+        let on_ball = |x: &u32| frame.truth.ids[(y * SIDE_PX + x) as usize] == 1;
+        let row: Vec<u8> = (0..SIDE_PX)
+            .filter(on_ball)
+            .map(|x| frame.rgb.get_pixel(x, y)[1])
+            .collect();
+        assert!(row.len() > 80, "{}", row.len());
+        for pair in row[2..row.len() - 2].windows(2) {
+            assert!(
+                pair[1] + 3 >= pair[0],
+                "row {y}: {} after {}",
+                pair[1],
+                pair[0]
+            );
+        }
+    }
+}
