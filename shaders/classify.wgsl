@@ -35,7 +35,7 @@ fn fragment(@builtin(position) position: vec4<f32>) -> Target {
     let pattern = parts[max(found.x, 1u) - 1u].pips.w;
     var kind = select(PLAIN, PATTERNED, pattern > 0.0);
     // Without a texture or a picture the ground is like any plain object.
-    let is_special = CATCHER || scene.ground_texture.x > 0.0;
+    let is_special = CATCHER || scene.ground_texture.x > 0.0 || scene.ground_texture.w > 0.0;
     kind = select(kind, select(PLAIN, GROUND, is_special), found.x == 1u);
     kind = select(kind, SKY, found.x == 0u);
     kind = select(kind, EDGE, is_edge);

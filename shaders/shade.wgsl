@@ -35,6 +35,9 @@ override SOFT: bool = true;
 // Whether any surface of the family is lacquered or gives off light.
 override FINISHED: bool = false;
 
+// Whether any surface of the family shows a picture.
+override TEXTURED: bool = false;
+
 // Whether what is seen past the ground is a picture of its own.
 override BACKDROP: bool = false;
 
@@ -262,7 +265,17 @@ fn radiance_of(surface: Surface, world: vec3<f32>, own: u32, pixel: vec2<i32>) -
     return colour;
 }
 
-fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
+// The side of a pixel on a surface, in metres: the mean of its two sides, since it is long where
+// the surface is seen at a small angle.
+fn pixel_on(world: vec3<f32>, normal: vec3<f32>) -> f32 {
+    let between = scene.camera_position.xyz - world;
+    let distance = length(between);
+    let cosine = max(abs(dot(normal, between)) / distance, 1.0 / 16.0);
+    let at_one_metre = 2.0 * length(scene.camera_up.xyz) / f32(scene.image.y);
+    return distance * at_one_metre * inverseSqrt(cosine);
+}
+
+fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>, uv: vec2<u32>) -> Surface {
     let part = &parts[number];
     let material = (*part).material;
     var surface = Surface((*part).body.rgb, geometric, material.x, material.y, material.w, 0.0, 1.0, 0.0, vec3(0.0));
@@ -279,6 +292,9 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
         let creases = noise(at * vec3(1.0, 0.35, 1.0)) - 0.5;
         let weave = noise(at * 9.0) - 0.5;
         let strength = select(scene.ground_texture.x, 0.0, number > 0u);
+        if TEXTURED && number == 0u {
+            surface.albedo = covered(0u, surface.albedo, world, geometric, uv, pixel_on(world, geometric));
+        }
         surface.albedo *= 1.0 + strength * (creases + 0.35 * weave);
     }
     if CLASS == GROUND {
@@ -296,6 +312,12 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>) -> Surface {
         let at = local * half.w;
         let streaks = noise(at * 260.0 + f32(number) * 17.0) * 0.65 + noise(at * 700.0) * 0.35;
         surface.albedo = mix(surface.albedo, second.rgb, smoothstep(0.42, 0.6, streaks) * marbling);
+        if TEXTURED && number > 0u {
+            // Without its length; normals go with the inverse transpose.
+            let own = (vec4(geometric, 0.0) * (*part).world_from_local).xyz;
+            surface.albedo = covered(number, surface.albedo, local, own, uv, pixel_on(world, geometric));
+            surface.emission *= select(vec3(1.0), surface.albedo, (*part).texture.w > 0.0);
+        }
         surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].body.rgb, through * 0.6);
         let found = pip(local / half.x, second.w);
         let is_pip = select(0.0, found.coverage, pips.w == 2.0);
@@ -316,7 +338,7 @@ fn ray(at: vec2<f32>) -> vec3<f32> {
     return scene.camera_forward.xyz + scene.camera_right.xyz * centred.x - scene.camera_up.xyz * centred.y;
 }
 
-fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> vec3<f32> {
+fn shade(place: vec2<f32>, stored: f32, found: vec4<u32>, pixel: vec2<i32>) -> vec3<f32> {
     let direction = ray(place);
     if BACKDROP && (CLASS == SKY || (CLASS == EDGE && found.x == 0u)) {
         return textureLoad(backdrop, pixel, 0).rgb;
@@ -333,7 +355,7 @@ fn shade(place: vec2<f32>, stored: f32, found: vec2<u32>, pixel: vec2<i32>) -> v
     if CATCHER && (CLASS == GROUND || (CLASS == EDGE && number == 0u)) {
         return textureLoad(backdrop, pixel, 0).rgb * unshadowed(world, normal, pixel);
     }
-    let surface = surface_of(number, world, normal);
+    let surface = surface_of(number, world, normal, found.zw);
     return radiance_of(surface, world, number, pixel);
 }
 
@@ -351,14 +373,14 @@ fn fragment(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
             stored += textureLoad(sample_depths, first + vec2(1, 1), 0);
             stored *= 0.25;
         }
-        let found = textureLoad(samples, first, 0).xy;
+        let found = textureLoad(samples, first, 0);
         return vec4(shade(position.xy, stored, found, pixel), 1.0);
     }
     var colour = vec3(0.0);
     for (var k = 0; k < 4; k++) {
         let at = first + vec2(k & 1, k >> 1u);
         let place = (vec2<f32>(at) + 0.5) * 0.5;
-        colour += shade(place, textureLoad(sample_depths, at, 0), textureLoad(samples, at, 0).xy, pixel);
+        colour += shade(place, textureLoad(sample_depths, at, 0), textureLoad(samples, at, 0), pixel);
     }
     return vec4(colour * 0.25, 1.0);
 }

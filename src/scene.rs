@@ -6,6 +6,7 @@
 mod asset;
 mod background;
 mod body;
+mod cover;
 mod diameter;
 mod environment;
 mod instance;
@@ -24,14 +25,16 @@ mod schema;
 mod shape;
 mod sky;
 mod spec;
+mod text;
+mod texture;
 
 pub use asset::{Assets, Geometry, Level, Mesh};
 pub use background::{Background, Picture};
 pub use diameter::diameter_m;
 pub use environment::{Cell, Environment};
 pub use instance::{
-    Camera, Ground, Light, LightSource, Material, Medium, Object, Part, Pattern, SceneInstance,
-    Sensor, kelvin_rgb, luminance, smoothstep,
+    Camera, Decal, Ground, Light, LightSource, Mapping, Material, Medium, Object, Part, Pattern,
+    SceneInstance, Sensor, Texture, Tiles, facing_plane, kelvin_rgb, luminance, smoothstep,
 };
 pub use lens::Distortion;
 pub use library::{Photo, PhotoError};
@@ -43,9 +46,10 @@ pub use sampler::sample;
 pub use schema::scene_schema;
 pub use sky::Sky;
 pub use spec::{
-    BackgroundSpec, CameraSpec, Class, Colour, DistortionSpec, Dressing, DressingPart,
+    BackgroundSpec, CameraSpec, Class, Colour, DecalSpec, DistortionSpec, Dressing, DressingPart,
     EnvironmentSpec, Family, FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec,
-    LabelRule, LightSpec, MapSpec, MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec,
+    LabelRule, LightSpec, MapSpec, MappingSpec, MaterialSpec, MediumEffect, MediumSpec, Method, MotionSpec,
     Paint, PathTracing, PhotosSpec, PictureSpec, PlacementSpec, Placements, PoseSpec,
-    RendererChoice, SceneSpec, SensorSpec, Shape, SkySpec, Zone,
+    RendererChoice, SceneSpec, SensorSpec, Shape, Side, SkySpec, TextureSpec, Zone,
 };
+pub use texture::Textures;

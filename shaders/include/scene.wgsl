@@ -28,7 +28,7 @@ struct Scene {
     camera_forward: vec4<f32>,
     // Radiance of a white diffuse surface, as spherical harmonics of its normal.
     irradiance: array<vec4<f32>, 9>,
-    // Texture strength, cells a metre, pattern seed, unused.
+    // Texture strength, cells a metre, pattern seed, whether it shows a picture.
     ground_texture: vec4<f32>,
     // Gain, reach of the lens blur in pixels, vignetting, noise.
     sensor: vec4<f32>,
@@ -67,7 +67,12 @@ struct Part {
     absorption: vec4<f32>,
     // What a medium glows a metre; w is how many cells of its density's noise a metre has.
     glow: vec4<f32>,
-    // The number of its object, unused.
+    // Factor on the texture's colours; w is one more than the number of its layer, or 0.
+    texture: vec4<f32>,
+    // Cosine and sine of the tiles' turn over their side in metres, 0 where texture coordinates
+    // count; their offset.
+    tiles: vec4<f32>,
+    // The number of its object; its first decal and how many there are; unused.
     owner: vec4<u32>,
 }
 
@@ -79,5 +84,6 @@ struct Part {
 struct VertexIn {
     @location(0) position: vec3<f32>,
     @location(1) normal: vec3<f32>,
+    @location(2) uv: vec2<f32>,
     @builtin(instance_index) instance: u32,
 }

@@ -13,6 +13,7 @@ mod renderer;
 mod shader;
 mod shadow;
 mod target;
+mod textures;
 pub(super) mod uniforms;
 
 pub use context::{AdapterSummary, GpuContext, RenderError};

@@ -4,6 +4,7 @@
 //! between surfaces are those of the scene's geometry. Materials, lights, surroundings,
 //! development and ground truth are the same, so that the two check each other.
 
+mod cover;
 mod denoise;
 mod develop;
 mod lanes;
@@ -118,6 +119,7 @@ impl<'a> PathTracer<'a> {
             beyond,
             size_px: [width, height],
             bounces: self.settings.bounces,
+            pixel_rad: 1.0 / projection.focal_px / (self.points.count() as f32).sqrt(),
             noise_seed: mixed(scene.sensor.noise_seed),
             gain: scene.exposure_ev.exp2(),
         };

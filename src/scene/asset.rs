@@ -1,11 +1,14 @@
 //! What a scene family draws with: its meshes, each at several levels of detail.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use glam::{Vec2, Vec3};
 
+use super::library::Library;
 use super::shape;
 use super::spec::{Family, MaterialSpec, SceneSpec, Shape};
+use super::texture::Textures;
 
 /// A surface as triangles.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,13 +77,15 @@ pub struct Assets {
     pub has_backdrop: bool,
     /// Whether the ground shows that picture too.
     pub covers_ground: bool,
+    /// What surfaces show.
+    pub textures: Arc<Textures>,
     /// Each with the numbers of its variants' meshes.
     shapes: Vec<(Shape, Range<usize>)>,
 }
 
 impl Assets {
-    /// The meshes of all shapes that a spec names.
-    pub fn new(spec: &SceneSpec) -> Self {
+    /// The meshes of all shapes that a spec names, and the textures of its files.
+    pub(super) fn new(spec: &SceneSpec, library: &Library) -> Self {
         let materials = || {
             let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
             let dressing = dressing.map(|part| &part.material);
@@ -92,6 +97,7 @@ impl Assets {
             has_finish: materials().any(MaterialSpec::has_finish),
             has_backdrop: spec.has_backdrop(),
             covers_ground: spec.background.covers_ground,
+            textures: library.textures().clone(),
             ..Assets::default()
         };
         let dressing = spec.dressing.iter().flat_map(|set| &set.parts);

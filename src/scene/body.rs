@@ -4,11 +4,12 @@ use glam::{Mat3, Mat4, Vec3};
 use rand::RngExt;
 
 use super::asset::Geometry;
+use super::cover::{draw_decals, draw_texture};
 use super::instance::{Material, Medium, Object, Part, Pattern};
 use super::plan::ScenePlan;
 use super::sampler::{metres, pick};
 use super::spec::{
-    Class, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect, MediumSpec,
+    Class, DecalSpec, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect, MediumSpec,
     Paint, Shape,
 };
 use crate::seed::Generator;
@@ -36,8 +37,9 @@ pub(super) fn draw_object(
     let keypoints_m = family.keypoints.iter().map(keypoint).collect();
     let mut parts = Vec::new();
     if let Some(shape) = &family.shape {
-        let material = draw_material(&family.material, paint, shape, generator);
-        parts.push(part_of(plan, shape, scale, material, generator));
+        let material = draw_material(plan, &family.material, paint, shape, generator);
+        let part = part_of(plan, shape, scale, material, &family.decals, generator);
+        parts.push(part);
     }
     for part in &family.parts {
         let material = part.material.as_ref().unwrap_or(&family.material);
@@ -62,8 +64,8 @@ pub(super) fn draw_dressing(
         second: None,
         pips: None,
     };
-    let material = draw_material(&part.material, &paint, &part.shape, generator);
-    let part = part_of(plan, &part.shape, Vec3::ONE, material, generator);
+    let material = draw_material(plan, &part.material, &paint, &part.shape, generator);
+    let part = part_of(plan, &part.shape, Vec3::ONE, material, &part.decals, generator);
     assembled(plan, "dressing".to_owned(), None, vec![part], Vec::new())
 }
 
@@ -88,8 +90,8 @@ fn draw_part(
     } else {
         pick(&spec.paints, |paint| paint.weight, generator)
     };
-    let material = draw_material(material, paint, &spec.shape, generator);
-    let part = part_of(plan, &spec.shape, scale, material, generator);
+    let material = draw_material(plan, material, paint, &spec.shape, generator);
+    let part = part_of(plan, &spec.shape, scale, material, &spec.decals, generator);
     let turn = Mat4::from_rotation_z(turns.z)
         * Mat4::from_rotation_y(turns.y)
         * Mat4::from_rotation_x(turns.x);
@@ -119,6 +121,7 @@ fn part_of(
     shape: &Shape,
     scale: Vec3,
     material: Material,
+    decals: &[DecalSpec],
     generator: &mut Generator,
 ) -> Part {
     let variants = plan.assets().meshes_of(shape);
@@ -133,6 +136,7 @@ fn part_of(
         world_from_local: Mat4::from_scale(scale) * Mat4::from_translation(-mesh.centre_m),
         half_extents_m: mesh.half_extents_m * scale,
         material,
+        decals: draw_decals(decals, plan.library(), mesh, generator),
     }
 }
 
@@ -177,6 +181,7 @@ fn assembled(
 }
 
 fn draw_material(
+    plan: &ScenePlan,
     spec: &MaterialSpec,
     paint: &Paint,
     shape: &Shape,
@@ -214,6 +219,10 @@ fn draw_material(
             .medium
             .as_ref()
             .map(|medium| draw_medium(medium, body, generator)),
+        texture: spec
+            .texture
+            .as_ref()
+            .map(|texture| draw_texture(texture, plan.library(), generator)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One concrete scene: plain data that can be printed, stored and replayed.
 
-use glam::{Mat4, Vec2, Vec3};
+use glam::{Mat3, Mat4, Vec2, Vec3};
 use serde::Serialize;
 
 #[cfg(test)]
@@ -223,6 +223,7 @@ pub struct Ground {
     pub texture_strength: f32,
     pub texture_scale_m: f32,
     pub roughness: f32,
+    pub picture: Option<Texture>,
 }
 
 /// How a surface is coloured.
@@ -243,6 +244,91 @@ pub enum Pattern {
     },
 }
 
+/// A picture that covers a surface; the body's colour shows where it is transparent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Texture {
+    /// Number of its layer among the family's textures.
+    pub layer: usize,
+    pub mapping: Mapping,
+    /// Factor on its colours.
+    pub linear_rgb: [f32; 3],
+}
+
+/// Where a point of a surface is in a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mapping {
+    /// At its texture coordinates.
+    Surface,
+    /// In tiles on the plane along the part's axes that it faces.
+    Tiles(Tiles),
+}
+
+/// Tiles of a plane.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Tiles {
+    /// Cosine and sine of the turn, over a tile's side in metres.
+    pub turn_per_m: Vec2,
+    /// In tiles.
+    pub offset: Vec2,
+}
+
+impl Tiles {
+    /// Where a point of the plane is, in tiles to the right and down; metres.
+    pub fn at(&self, plane_m: Vec2) -> Vec2 {
+        let at = self.turn_per_m.rotate(plane_m);
+        Vec2::new(at.x, -at.y) + self.offset
+    }
+}
+
+/// The axes, to the right and up as one looks at it, of the plane along the axes that a normal
+/// faces.
+pub fn facing_plane(normal: Vec3) -> [Vec3; 2] {
+    let size = normal.abs();
+    if size.z >= size.x && size.z >= size.y {
+        let up = Vec3::Y * sign(normal.z);
+        return [Vec3::X, up];
+    }
+    let right = match size.x >= size.y {
+        true => Vec3::Y * sign(normal.x),
+        false => Vec3::NEG_X * sign(normal.y),
+    };
+    [right, Vec3::Z]
+}
+
+fn sign(value: f32) -> f32 {
+    if value < 0.0 { -1.0 } else { 1.0 }
+}
+
+/// A picture on one side of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Decal {
+    /// Number of its layer among the family's textures.
+    pub layer: usize,
+    /// To the picture's plane: its edges lie at -1 and 1 along x to the right and along y up;
+    /// z is 1 along the normal of the side that it lies on.
+    pub decal_from_local: Mat4,
+    /// The share of the layer that it takes.
+    pub filled: Vec2,
+    /// Factor on its colours.
+    pub linear_rgb: [f32; 3],
+}
+
+impl Decal {
+    /// What a metre of the part's space takes of the layer's side: the mean of both directions.
+    pub fn layers_per_m(&self) -> f32 {
+        let along = |row: usize| self.decal_from_local.row(row).truncate().length() / 2.0;
+        (along(0) * self.filled.x * along(1) * self.filled.y).sqrt()
+    }
+
+    /// A decal of this size around `middle` on a surface with the side's axes to the right, up
+    /// and outwards.
+    pub(super) fn placed(axes: Mat3, middle: Vec3, size: Vec2) -> Mat4 {
+        let decal_from_local = Mat3::from_diagonal((2.0 / size).extend(1.0)) * axes.transpose();
+        Mat4::from_mat3(decal_from_local) * Mat4::from_translation(-middle)
+    }
+}
+
 /// How a surface reflects; by default none is smooth and black.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Material {
@@ -259,8 +345,9 @@ pub struct Material {
     /// Share of the surface under a smooth layer of lacquer, whose roughness comes with it.
     pub clear_coat: f32,
     pub clear_coat_roughness: f32,
-    /// Radiance that the surface itself gives off.
+    /// Radiance that the surface itself gives off; a texture's colour is multiplied by it.
     pub emission_linear_rgb: [f32; 3],
+    pub texture: Option<Texture>,
     /// What the body is where it has no surface: light passes straight through it.
     pub medium: Option<Medium>,
 }
@@ -306,6 +393,8 @@ pub struct Part {
     /// Half the size of its mesh along its own axes, scaled.
     pub half_extents_m: Vec3,
     pub material: Material,
+    /// The last lies uppermost.
+    pub decals: Vec<Decal>,
 }
 
 impl Object {
@@ -366,6 +455,7 @@ impl SceneInstance {
                 texture_strength: 0.0,
                 texture_scale_m: 0.02,
                 roughness: 1.0,
+                picture: None,
             },
             objects: Vec::new(),
             not_placed: 0,
@@ -388,6 +478,7 @@ impl Object {
                 world_from_local: pose,
                 half_extents_m,
                 material,
+                decals: Vec::new(),
             }],
             keypoints_m: Vec::new(),
             label_margin: 0.0,

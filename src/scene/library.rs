@@ -1,15 +1,18 @@
 //! The pictures that a scene file names: radiance maps and photographs beside it.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{ImageReader, RgbImage};
+use image::{ImageReader, RgbImage, RgbaImage};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::radiance_map::RadianceMap;
-use super::spec::{EnvironmentSpec, MapSpec, PictureSpec, SceneSpec};
+use super::text;
+use super::spec::{DecalSpec, EnvironmentSpec, MapSpec, PictureSpec, SceneSpec, TextureSpec};
+use super::texture::{MAX_LAYERS, Source, Textures};
 use crate::spec::Problems;
 
 /// The most maps of a folder; all are kept in memory.
@@ -20,6 +23,9 @@ const MAX_PHOTO_PX: u64 = 100_000_000;
 
 /// The smallest side of a photograph, in pixels.
 const MIN_PHOTO_SIDE_PX: u32 = 16;
+
+/// Height of the pictures that texts are drawn to.
+const TEXT_HEIGHT_PX: u32 = 128;
 
 /// File names of photographs end so.
 const PHOTO_ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"];
@@ -82,6 +88,59 @@ impl Photo {
 pub(super) struct Library {
     maps: Vec<Arc<RadianceMap>>,
     photos: Vec<Arc<Photo>>,
+    textures: Arc<Textures>,
+    /// What the textures' layers show.
+    shown: Vec<(Shown, Range<usize>)>,
+    /// Names and hashes of the textures' files.
+    texture_files: Vec<[String; 2]>,
+}
+
+/// What some layers of textures show.
+#[derive(Debug, Clone, PartialEq)]
+enum Shown {
+    Pictures { of: Named, is_fitted: bool },
+    Text { lines: Vec<String>, weight: f64 },
+}
+
+/// One picture or all of a folder, by their name beside the scene file.
+#[derive(Debug, Clone, PartialEq)]
+enum Named {
+    File(String),
+    Folder(String),
+}
+
+impl Named {
+    /// `None` unless it is one of the two.
+    fn new(file: &Option<String>, folder: &Option<String>) -> Option<Self> {
+        match (file, folder) {
+            (Some(file), None) => Some(Named::File(file.clone())),
+            (None, Some(folder)) => Some(Named::Folder(folder.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Shown {
+    /// `None` where the spec does not say what is shown.
+    fn by_texture(spec: &TextureSpec) -> Option<Self> {
+        let of = Named::new(&spec.file, &spec.folder)?;
+        let is_fitted = false;
+        Some(Shown::Pictures { of, is_fitted })
+    }
+
+    fn by_decal(spec: &DecalSpec) -> Option<Self> {
+        match (Named::new(&spec.file, &spec.folder), spec.text.is_empty()) {
+            (Some(of), true) => {
+                let is_fitted = true;
+                Some(Shown::Pictures { of, is_fitted })
+            }
+            (None, false) if spec.file.is_none() => Some(Shown::Text {
+                lines: spec.text.clone(),
+                weight: spec.weight,
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Serialize for Library {
@@ -89,12 +148,15 @@ impl Serialize for Library {
         let maps = self.maps.iter().map(|map| [map.file(), map.hash()]);
         let photos = self.photos.iter();
         let photos = photos.map(|photo| [photo.file.as_str(), &photo.hash]);
-        serializer.collect_seq(maps.chain(photos))
+        let textures = self.texture_files.iter();
+        let textures = textures.map(|[file, hash]| [file.as_str(), hash]);
+        serializer.collect_seq(maps.chain(photos).chain(textures))
     }
 }
 
 impl Library {
-    /// Reads what the scene file at `path` names; photographs are looked at and not decoded.
+    /// Reads what the scene file at `path` names; photographs of backgrounds are looked at and not
+    /// decoded.
     pub(super) fn read(spec: &SceneSpec, path: &Path, problems: &mut Problems) -> Self {
         let beside = path.parent().unwrap_or(Path::new(""));
         let mut library = Library::default();
@@ -104,11 +166,12 @@ impl Library {
         if let PictureSpec::Photos(photos) = &spec.background.picture {
             library.read_photos(&photos.folder, beside, problems);
         }
+        library.read_textures(spec, beside, problems);
         library
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.maps.is_empty() && self.photos.is_empty()
+        self.maps.is_empty() && self.photos.is_empty() && self.texture_files.is_empty()
     }
 
     /// None where the environment is no map.
@@ -119,6 +182,69 @@ impl Library {
     /// None where the background has no photographs.
     pub(super) fn photos(&self) -> &[Arc<Photo>] {
         &self.photos
+    }
+
+    /// All that surfaces show.
+    pub(super) fn textures(&self) -> &Arc<Textures> {
+        &self.textures
+    }
+
+    /// The layers that a texture may show; of a checked spec there is one at least.
+    pub(super) fn layers_of_texture(&self, spec: &TextureSpec) -> Range<usize> {
+        self.layers_of(Shown::by_texture(spec))
+    }
+
+    /// The layers that a decal may show; of a checked spec there is one at least.
+    pub(super) fn layers_of_decal(&self, spec: &DecalSpec) -> Range<usize> {
+        self.layers_of(Shown::by_decal(spec))
+    }
+
+    fn layers_of(&self, shown: Option<Shown>) -> Range<usize> {
+        let mut known = self.shown.iter();
+        let found = known.find(|(known, _)| Some(known) == shown.as_ref());
+        found.map_or(0..0, |(_, layers)| layers.clone())
+    }
+
+    fn read_textures(&mut self, spec: &SceneSpec, beside: &Path, problems: &mut Problems) {
+        let mut sources = Vec::new();
+        for (key, shown) in shown_by(spec) {
+            let Some(shown) = shown else {
+                // What is wrong with it is told where specs are checked.
+                continue;
+            };
+            if self.shown.iter().any(|(known, _)| *known == shown) {
+                continue;
+            }
+            let first = sources.len();
+            match &shown {
+                Shown::Text { lines, weight } => sources.extend(lines.iter().map(|line| Source {
+                    picture: inked(line, *weight as f32),
+                    is_fitted: true,
+                })),
+                Shown::Pictures { of, is_fitted } => {
+                    for file in files_of(of, beside, &key, problems) {
+                        if sources.len() > MAX_LAYERS {
+                            break;
+                        }
+                        match read_picture(&beside.join(&file)) {
+                            Ok((picture, hash)) => {
+                                let is_fitted = *is_fitted;
+                                sources.push(Source { picture, is_fitted });
+                                self.texture_files.push([file, hash]);
+                            }
+                            Err(problem) => problems.add(&key, format!("`{file}` {problem}")),
+                        }
+                    }
+                }
+            }
+            self.shown.push((shown, first..sources.len()));
+            if sources.len() > MAX_LAYERS {
+                let rule = format!("all surfaces show at most {MAX_LAYERS} pictures and texts");
+                problems.add(&key, rule);
+                return;
+            }
+        }
+        self.textures = Arc::new(Textures::new(sources));
     }
 
     fn read_maps(&mut self, spec: &MapSpec, beside: &Path, problems: &mut Problems) {
@@ -201,6 +327,41 @@ fn listed(
         .iter()
         .map(|name| format!("{folder}/{name}"))
         .collect()
+}
+
+/// Where textures and decals stand, and what they show.
+fn shown_by(spec: &SceneSpec) -> Vec<(String, Option<Shown>)> {
+    let textures = spec.textures().into_iter();
+    let textures = textures.map(|(key, texture)| (key, Shown::by_texture(texture)));
+    let decals = spec.decals().into_iter();
+    let decals = decals.map(|(key, decal)| (key, Shown::by_decal(decal)));
+    textures.chain(decals).collect()
+}
+
+fn files_of(of: &Named, beside: &Path, key: &str, problems: &mut Problems) -> Vec<String> {
+    match of {
+        Named::File(file) => vec![file.clone()],
+        Named::Folder(folder) => listed(folder, beside, &PHOTO_ENDINGS, key, problems),
+    }
+}
+
+/// A line of text, white on nothing.
+fn inked(line: &str, weight: f32) -> RgbaImage {
+    let coverage = text::draw(line, TEXT_HEIGHT_PX, weight);
+    RgbaImage::from_fn(coverage.width(), coverage.height(), |x, y| {
+        image::Rgba([255, 255, 255, coverage.get_pixel(x, y).0[0]])
+    })
+}
+
+/// Decodes a picture, and hashes its file.
+fn read_picture(path: &Path) -> Result<(RgbaImage, String), String> {
+    // Its size is known before any of it is decoded.
+    let photo = look_at_photo(path.to_owned(), "")?;
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    let reader = reader.map_err(|error| format!("cannot be read: {error}"))?;
+    let picture = reader.decode();
+    let picture = picture.map_err(|error| format!("is no sound picture: {error}"))?;
+    Ok((picture.into_rgba8(), photo.hash))
 }
 
 fn look_at_photo(path: PathBuf, file: &str) -> Result<Photo, String> {

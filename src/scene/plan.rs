@@ -2,6 +2,7 @@
 
 mod camera;
 mod surroundings;
+mod texture;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -149,7 +150,7 @@ impl SceneSpec {
         let library = Library::read(&self, path, &mut problems);
         // What is no sound shape has no mesh.
         problems.into_result(path, ())?;
-        let assets = Arc::new(Assets::new(&self));
+        let assets = Arc::new(Assets::new(&self, &library));
         let mut problems = Problems::default();
         placement::check_room(&self, &assets, &mut problems);
         problems.into_result(path, ())?;
@@ -311,6 +312,7 @@ impl SceneSpec {
         let weights: Vec<f64> = self.objects.iter().map(|f| f.weight).collect();
         check_weights(problems, "objects", &weights);
         keypoint::check(&self.objects, problems);
+        texture::check(problems, self);
         for (index, family) in self.objects.iter().enumerate() {
             let key = format!("objects[{index}]");
             check_paints(problems, &format!("{key}.paints"), &family.paints);

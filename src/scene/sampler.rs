@@ -1,14 +1,17 @@
 //! Draws the concrete scene of one image.
 
+use glam::Vec2;
 use rand::RngExt;
 
 use super::background::sample_background;
-use super::instance::{Ground, Object, SceneInstance, Sensor};
+use super::cover::draw_texture;
+use super::instance::{Ground, Mapping, Object, SceneInstance, Sensor, Texture, Tiles};
+use super::library::Library;
 use super::light;
 use super::placement;
 use super::plan::ScenePlan;
 use super::pose::sample_camera;
-use super::spec::PoseSpec;
+use super::spec::{PoseSpec, SceneSpec, TextureSpec};
 use crate::seed::{Generator, SeedKey};
 use crate::spec::Distribution;
 
@@ -37,6 +40,8 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
     );
     let ground = pick(&spec.ground.paints, |paint| paint.weight, &mut view);
     let environment = light::sample_environment(&spec.environment, plan.library(), &key);
+    let picture = spec.ground.picture.as_ref();
+    let picture = picture.map(|picture| sample_picture(picture, spec, plan.library(), &key));
     let mut lights = light::sample_lights(&spec.lights, &key);
     lights.extend(environment.sun());
     let aspect = spec.image.width_px as f32 / spec.image.height_px as f32;
@@ -61,10 +66,28 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
             texture_strength,
             texture_scale_m,
             roughness: ground_roughness,
+            picture,
         },
         objects,
         not_placed,
     }
+}
+
+/// The ground's picture; without tiles it lies on all of the ground once.
+fn sample_picture(
+    picture: &TextureSpec,
+    spec: &SceneSpec,
+    library: &Library,
+    key: &SeedKey,
+) -> Texture {
+    let mut texture = draw_texture(picture, library, &mut key.generator("ground", 0));
+    if texture.mapping == Mapping::Surface {
+        texture.mapping = Mapping::Tiles(Tiles {
+            turn_per_m: Vec2::X / metres(spec.ground.side_mm),
+            offset: Vec2::splat(0.5),
+        });
+    }
+    texture
 }
 
 /// One entry, with a probability in proportion to its weight.

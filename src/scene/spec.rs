@@ -2,6 +2,7 @@
 
 mod camera;
 mod surroundings;
+mod texture;
 
 use std::borrow::Cow;
 
@@ -16,6 +17,7 @@ use crate::spec::Distribution;
 pub use surroundings::{
     BackgroundSpec, EnvironmentSpec, MapSpec, PhotosSpec, PictureSpec, SkySpec,
 };
+pub use texture::{DecalSpec, MappingSpec, Side, TextureSpec};
 
 /// A scene family. Lengths are millimetres, angles degrees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -210,6 +212,9 @@ pub struct GroundSpec {
     pub texture_strength: Distribution,
     pub texture_scale_mm: Distribution,
     pub roughness: Distribution,
+    /// A picture in place of the paints, with the texture over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<TextureSpec>,
 }
 
 fn six_metres() -> f64 {
@@ -241,6 +246,8 @@ pub struct DressingPart {
     pub colour: Colour,
     #[serde(default)]
     pub material: MaterialSpec,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decals: Vec<DecalSpec>,
 }
 
 /// A family of objects.
@@ -266,6 +273,9 @@ pub struct Family {
     pub paints: Vec<Paint>,
     #[serde(default)]
     pub material: MaterialSpec,
+    /// On its `shape`; the last lies uppermost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decals: Vec<DecalSpec>,
     /// Named points of the object, which are labelled where they show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keypoints: Vec<KeypointSpec>,
@@ -324,6 +334,9 @@ pub struct FamilyPart {
     /// What it is made of; as the object where this is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub material: Option<MaterialSpec>,
+    /// The last lies uppermost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decals: Vec<DecalSpec>,
 }
 
 /// What something is made of. Colours come from its paint.
@@ -345,6 +358,9 @@ pub struct MaterialSpec {
     pub clear_coat_roughness: Distribution,
     /// Radiance that the surface gives off in the body's colour.
     pub emission: Distribution,
+    /// A picture in place of the paint's colour, which shows where the picture is transparent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texture: Option<TextureSpec>,
     /// The body has no surface: light passes straight through it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<MediumSpec>,
@@ -361,6 +377,7 @@ impl Default for MaterialSpec {
             clear_coat: none(),
             clear_coat_roughness: Distribution::Constant(0.05),
             emission: none(),
+            texture: None,
             medium: None,
         }
     }

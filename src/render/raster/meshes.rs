@@ -12,6 +12,7 @@ use crate::scene::Assets;
 pub(super) struct Vertex {
     position: [f32; 3],
     normal: [f32; 3],
+    uv: [f32; 2],
 }
 
 /// Where one level's triangles are.
@@ -48,6 +49,7 @@ impl Meshes {
         let corner = |(x, y)| Vertex {
             position: [x, y, 0.0],
             normal: [0.0, 0.0, 1.0],
+            uv: [0.0; 2],
         };
         let square = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)];
         let ground = add(&mut square.into_iter().map(corner), &[[0, 1, 2], [0, 2, 3]]);
@@ -56,9 +58,11 @@ impl Meshes {
             let levels = mesh.levels.iter().map(|level| {
                 let geometry = &level.geometry;
                 let corners = geometry.positions.iter().zip(&geometry.normals);
-                let mut corners = corners.map(|(position, normal)| Vertex {
+                let corners = corners.zip(&geometry.uvs);
+                let mut corners = corners.map(|((position, normal), uv)| Vertex {
                     position: position.to_array(),
                     normal: normal.to_array(),
+                    uv: uv.to_array(),
                 });
                 add(&mut corners, &geometry.triangles)
             });

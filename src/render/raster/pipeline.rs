@@ -2,7 +2,7 @@
 
 use super::meshes::Vertex;
 use super::shader;
-use super::target::{COLOUR, DEPTH, DISTANCE, IDS, RADIANCE, SAMPLES, SUM};
+use super::target::{COLOUR, DEPTH, DISTANCE, IDS, RADIANCE, SUM, samples_format};
 use crate::scene::Assets;
 
 #[derive(Debug)]
@@ -99,6 +99,9 @@ impl Layouts {
                     wgpu::BindingType::Sampler(Sampler::NonFiltering),
                     storage,
                     texture(Sample::Float { filterable: false }, Dimension::D2),
+                    texture(filtered, Dimension::D2Array),
+                    wgpu::BindingType::Sampler(Sampler::Filtering),
+                    storage,
                 ],
             ),
             optical: layout(
@@ -179,7 +182,7 @@ fn pipeline(device: &wgpu::Device, layouts: &Layouts, pass: &Pass) -> wgpu::Rend
         bind_group_layouts: &groups,
         immediate_size: 0,
     });
-    let attributes = wgpu::vertex_attr_array![0 => Float32x3, 1 => Float32x3];
+    let attributes = wgpu::vertex_attr_array![0 => Float32x3, 1 => Float32x3, 2 => Float32x2];
     let buffers = [Some(wgpu::VertexBufferLayout {
         array_stride: size_of::<Vertex>() as u64,
         step_mode: wgpu::VertexStepMode::Vertex,
@@ -315,21 +318,23 @@ impl Pipelines {
         use wgpu::BlendFactor::{Dst, One, Zero};
         use wgpu::CompareFunction::{Always, Equal, Greater, Less};
         let smooth = smooth(supersampling);
+        let textured = ("TEXTURED", f64::from(u8::from(!assets.textures.is_empty())));
         let catcher = ("CATCHER", f64::from(u8::from(assets.covers_ground)));
         let geometry = Pass {
             source: shader::GEOMETRY,
             extra: None,
-            formats: &[SAMPLES],
+            formats: &[samples_format(assets)],
             depth: Some(Greater),
             faces: Some(Faces::Front),
             blend: None,
-            constants: &[],
+            constants: &[textured],
         };
         let shadow = Pass {
             source: shader::SHADOW,
             extra: Some(&layouts.light),
             formats: &[],
             depth: Some(Less),
+            constants: &[],
             ..geometry
         };
         let classify = Pass {
@@ -369,6 +374,7 @@ impl Pipelines {
                 constants: &[
                     smooth,
                     catcher,
+                    textured,
                     ("BACKDROP", f64::from(u8::from(assets.has_backdrop))),
                     ("CLASS", f64::from(class)),
                     ("LIGHTS", assets.lights as f64),

@@ -17,7 +17,8 @@ use super::occluders::{NO_OCCLUDER, occluder, tile_lists};
 use super::pipeline::{Layouts, Pipelines};
 use super::shadow::ShadowView;
 use super::target::{Targets, begin_pass, colour_attachment, further_attachment};
-use super::uniforms::{MAX_LIGHTS, PartUniform, SceneUniform};
+use super::textures;
+use super::uniforms::{DecalUniform, MAX_LIGHTS, PartUniform, SceneUniform};
 use crate::scene::{Assets, Part, Projection, SceneInstance};
 use exposure::Exposure;
 
@@ -37,6 +38,8 @@ pub struct Renderer<'a> {
     shadow_sampler: wgpu::Sampler,
     environment_sampler: wgpu::Sampler,
     depth_sampler: wgpu::Sampler,
+    textures: wgpu::TextureView,
+    texture_sampler: wgpu::Sampler,
     /// One group a light, which says its number.
     light_groups: Vec<wgpu::BindGroup>,
     /// Where colours, object numbers and distances are copied to.
@@ -153,6 +156,13 @@ impl<'a> Renderer<'a> {
             }),
             environment_sampler: device.create_sampler(&linear),
             depth_sampler: device.create_sampler(&Default::default()),
+            textures: textures::upload(context, &assets.textures),
+            texture_sampler: device.create_sampler(&wgpu::SamplerDescriptor {
+                address_mode_u: wgpu::AddressMode::Repeat,
+                address_mode_v: wgpu::AddressMode::Repeat,
+                mipmap_filter: wgpu::MipmapFilterMode::Linear,
+                ..linear.clone()
+            }),
             read_back: [read_back(), read_back(), read_back()],
             normals: None,
         }
@@ -325,12 +335,17 @@ impl<'a> Renderer<'a> {
                     .map(|((_, part), ball)| occluder(ball.centre, part)),
             )
             .collect();
+        let mut decals: Vec<DecalUniform> = Vec::new();
         let uniforms = |((object, part), ball): ((usize, &Part), &Ball)| {
-            PartUniform::new(object, part, self.assets, *ball)
+            let first_decal = decals.len();
+            decals.extend(part.decals.iter().map(DecalUniform::new));
+            PartUniform::new(object, part, self.assets, *ball, first_decal)
         };
         let parts: Vec<PartUniform> = std::iter::once(PartUniform::ground(scene))
             .chain(scene.parts().zip(&occluders[1..]).map(uniforms))
             .collect();
+        // A binding is never empty.
+        decals.push(bytemuck::Zeroable::zeroed());
         let (tiles, occluding) = tile_lists(view, &occluders);
         let uniform = SceneUniform::new(
             scene,
@@ -376,6 +391,9 @@ impl<'a> Renderer<'a> {
                     wgpu::BindingResource::Sampler(&self.depth_sampler),
                     storage(bytemuck::cast_slice(&occluding)).as_entire_binding(),
                     wgpu::BindingResource::TextureView(&backdrop),
+                    wgpu::BindingResource::TextureView(&self.textures),
+                    wgpu::BindingResource::Sampler(&self.texture_sampler),
+                    storage(bytemuck::cast_slice(&decals)).as_entire_binding(),
                 ],
             ),
             optical: bind(

@@ -13,6 +13,7 @@ pub(super) const SHADE: &str = pass!(
     "include/octahedral",
     "include/class",
     "include/pattern",
+    "include/texture",
     "shade"
 );
 pub(super) const CLASSIFY: &str = pass!("include/scene", "include/class", "classify");

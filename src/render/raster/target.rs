@@ -5,8 +5,15 @@ use super::shadow::SHADOW_SIDE_PX;
 use super::uniforms::MAX_LIGHTS;
 use crate::scene::Assets;
 
-/// Object number and normal.
-pub(super) const SAMPLES: wgpu::TextureFormat = wgpu::TextureFormat::Rg32Uint;
+/// Object number and normal, and where surfaces show pictures texture coordinates and their
+/// footprint.
+pub(super) fn samples_format(assets: &Assets) -> wgpu::TextureFormat {
+    match assets.textures.is_empty() {
+        true => wgpu::TextureFormat::Rg32Uint,
+        false => wgpu::TextureFormat::Rgba32Uint,
+    }
+}
+
 pub(super) const RADIANCE: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
 /// Radiance of many frames, which half floats would round too much.
 pub(super) const SUM: wgpu::TextureFormat = wgpu::TextureFormat::Rgba32Float;
@@ -90,7 +97,7 @@ impl Targets {
         Targets {
             shadow_layers: (0..MAX_LIGHTS as u32).map(layer).collect(),
             shadows: shadows.create_view(&whole),
-            samples: drawn(SAMPLES, finer, Usage::TEXTURE_BINDING).create_view(&whole),
+            samples: drawn(samples_format(assets), finer, Usage::TEXTURE_BINDING).create_view(&whole),
             samples_depth: drawn(DEPTH, finer, Usage::TEXTURE_BINDING).create_view(&whole),
             environment: texture(
                 RADIANCE,

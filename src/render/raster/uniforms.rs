@@ -6,7 +6,10 @@ use super::super::view::{Ball, View};
 use super::environment::{LEVELS, Surroundings};
 use super::occluders::TILE_PX;
 use super::shadow::{SHADOW_SIDE_PX, ShadowView};
-use crate::scene::{Assets, Light, LightSource, Medium, Part, Pattern, SceneInstance};
+use crate::scene::{
+    Assets, Decal, Light, LightSource, Mapping, Medium, Part, Pattern, SceneInstance, Texture,
+    Tiles,
+};
 
 /// Lights of one scene, at most.
 pub(super) const MAX_LIGHTS: usize = 4;
@@ -68,7 +71,43 @@ pub(super) struct PartUniform {
     coat: [f32; 4],
     absorption: [f32; 4],
     glow: [f32; 4],
+    texture: [f32; 4],
+    tiles: [f32; 4],
     owner: [u32; 4],
+}
+
+/// Mirrors `Decal` of the shaders.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct DecalUniform {
+    decal_from_local: Mat4,
+    tint: [f32; 4],
+    filled: [f32; 4],
+}
+
+impl DecalUniform {
+    pub(super) fn new(decal: &Decal) -> Self {
+        let [across, up] = decal.filled.to_array();
+        DecalUniform {
+            decal_from_local: decal.decal_from_local,
+            tint: with(decal.linear_rgb, decal.layer as f32),
+            filled: [across / 2.0, up / 2.0, decal.layers_per_m(), 0.0],
+        }
+    }
+}
+
+/// Factor and layer of a texture, and how it is tiled.
+fn texture_terms(texture: Option<Texture>) -> ([f32; 4], [f32; 4]) {
+    let Some(texture) = texture else {
+        return ([0.0; 4], [0.0; 4]);
+    };
+    let tiles = match texture.mapping {
+        Mapping::Surface => [0.0; 4],
+        Mapping::Tiles(Tiles { turn_per_m, offset }) => {
+            [turn_per_m.x, turn_per_m.y, offset.x, offset.y]
+        }
+    };
+    (with(texture.linear_rgb, texture.layer as f32 + 1.0), tiles)
 }
 
 fn with(rgb: [f32; 3], last: f32) -> [f32; 4] {
@@ -196,7 +235,7 @@ impl SceneUniform {
                 ground.texture_strength,
                 1.0 / ground.texture_scale_m,
                 (scene.sensor.noise_seed % 1000) as f32,
-                0.0,
+                f32::from(u8::from(ground.picture.is_some())),
             ],
             sensor: [
                 scene.exposure_ev.exp2(),
@@ -231,8 +270,14 @@ impl SceneUniform {
 }
 
 impl PartUniform {
-    /// A part of the object with this index in its scene.
-    pub(super) fn new(object: usize, part: &Part, assets: &Assets, occluder: Ball) -> Self {
+    /// A part of the object with this index in its scene, whose decals begin at `first_decal`.
+    pub(super) fn new(
+        object: usize,
+        part: &Part,
+        assets: &Assets,
+        occluder: Ball,
+        first_decal: usize,
+    ) -> Self {
         let material = &part.material;
         let body = material.linear_rgb;
         let (marbling, second, pip_radius, pips, pattern) = match material.pattern {
@@ -245,6 +290,10 @@ impl PartUniform {
                 marble_linear_rgb,
             } => (marbling, marble_linear_rgb, radius, linear_rgb, 2.0),
         };
+        let is_covered = material.texture.is_some() || !part.decals.is_empty();
+        // What is covered is no longer plain, even without streaks.
+        let pattern = if is_covered { f32::max(pattern, 1.0) } else { pattern };
+        let (texture, tiles) = texture_terms(material.texture);
         let half = assets.meshes[part.mesh].half_extents_m;
         let scale = part.half_extents_m.length() / half.length().max(1e-9);
         let medium = material.medium.unwrap_or(Medium {
@@ -271,13 +320,21 @@ impl PartUniform {
             coat: [material.clear_coat, material.clear_coat_roughness, 0.0, 0.0],
             absorption: with(medium.absorption_per_m, medium.mottling),
             glow: with(medium.glow_per_m, 1.0 / medium.mottling_scale_m),
-            owner: [object as u32 + 1, 0, 0, 0],
+            texture,
+            tiles,
+            owner: [
+                object as u32 + 1,
+                first_decal as u32,
+                part.decals.len() as u32,
+                0,
+            ],
         }
     }
 
     /// The ground, whose mesh reaches from -1 to 1.
     pub(super) fn ground(scene: &SceneInstance) -> Self {
         let ground = &scene.ground;
+        let (texture, tiles) = texture_terms(ground.picture);
         let world_from_local =
             Mat4::from_scale(Vec3::new(ground.half_side_m, ground.half_side_m, 1.0));
         PartUniform {
@@ -289,6 +346,8 @@ impl PartUniform {
             pips: with([0.0; 3], 3.0),
             material: [ground.roughness, 1.0 - ground.roughness, 0.0, 0.0],
             occluder: Vec4::ZERO,
+            texture,
+            tiles,
             ..bytemuck::Zeroable::zeroed()
         }
     }
@@ -367,8 +426,11 @@ mod tests {
             coat,
             absorption,
             glow,
+            texture,
+            tiles,
             owner
         );
+        same_layout!(DecalUniform, "Decal", decal_from_local, tint, filled);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The scene as rays meet it: triangles in the world, and the surfaces that they show.
 
-use glam::{Mat4, Vec3, Vec4};
+use std::sync::Arc;
+
+use glam::{Mat3, Mat4, Vec2, Vec3, Vec4};
 
 use super::super::view::{Ball, TOLERANCE_PX, View, level_for};
 use super::lanes::{Vec3x4, WIDTH};
 use super::lobe::Surface;
 use super::packet::Hierarchy;
 use super::pattern::{cloth, density, marble, pip};
-use crate::scene::{Assets, Medium, Part, Pattern, SceneInstance};
+use crate::scene::{Assets, Decal, Medium, Part, Pattern, SceneInstance, Texture, Textures};
 
 /// How far from a surface rays set out, over the largest of its coordinates.
 const OFFSET: f32 = 2e-5;
@@ -40,14 +42,18 @@ impl Facet {
 
 /// What a surface of one part needs to be known by.
 #[derive(Debug, Clone)]
-struct Skin {
+pub(super) struct Skin {
     /// The object's number, from 1; 0 for the ground.
     owner: u32,
-    local_from_world: Mat4,
+    pub local_from_world: Mat4,
+    /// Normals go with the inverse transpose; they lose their length.
+    pub local_from_normal: Mat3,
     half_extents: Vec3,
-    scale: f32,
+    pub scale: f32,
     surface: Surface,
     pattern: Pattern,
+    pub texture: Option<Texture>,
+    pub decals: Vec<Decal>,
     translucency: f32,
     medium: Option<Medium>,
     /// The part's middle.
@@ -69,6 +75,9 @@ pub(super) struct Model {
     /// Bodies that light passes straight through.
     pub media: Hierarchy,
     solid_facets: Vec<Facet>,
+    /// Texture coordinates of their corners; none where no surface shows a picture.
+    solid_uvs: Vec<[Vec2; 3]>,
+    pub textures: Arc<Textures>,
     media_facets: Vec<Facet>,
     skins: Vec<Skin>,
     ground: Vec3,
@@ -83,6 +92,8 @@ pub(super) struct Meeting {
     pub number: u32,
     pub u: f32,
     pub v: f32,
+    /// Side of what the ray stands for where it meets the triangle, in metres.
+    pub width_m: f32,
 }
 
 /// Points of surfaces.
@@ -114,6 +125,8 @@ impl Model {
     ) -> Self {
         let mut skins = vec![ground_skin(scene)];
         let (mut solid_facets, mut media_facets) = (ground_facets(scene), Vec::new());
+        // The ground's pictures are tiled.
+        let mut solid_uvs = vec![[Vec2::ZERO; 3]; solid_facets.len()];
         let parts = scene.parts().zip(balls).zip(levels);
         for (number, (((owner, part), ball), level)) in (1..).zip(parts) {
             // What is out of sight is seen in mirrors and by its shadow.
@@ -127,6 +140,11 @@ impl Model {
                 None => &mut solid_facets,
             };
             add_facets(facets, part, assets, level, number);
+            if !assets.textures.is_empty() && part.material.medium.is_none() {
+                let geometry = &assets.meshes[part.mesh].levels[level].geometry;
+                let corners = |triangle: &[u32; 3]| triangle.map(|at| geometry.uvs[at as usize]);
+                solid_uvs.extend(geometry.triangles.iter().map(corners));
+            }
             skins.push(Skin::new(owner, part, assets, ball.centre));
         }
         let corners = |facets: &[Facet]| -> Vec<[Vec3; 3]> {
@@ -136,6 +154,8 @@ impl Model {
             solid: Hierarchy::new(&corners(&solid_facets)),
             media: Hierarchy::new(&corners(&media_facets)),
             solid_facets,
+            solid_uvs,
+            textures: assets.textures.clone(),
             media_facets,
             skins,
             ground: Vec3::from(scene.ground.linear_rgb),
@@ -189,7 +209,7 @@ impl Model {
         let turned = Vec3x4::select(is_behind, -normal, normal).lanes();
         let (positions, normals) = (position.lanes(), normal.lanes());
         let surface = |lane: usize| {
-            let mut surface = self.surface(facets[lane].part, positions[lane], normals[lane]);
+            let mut surface = self.surface(&meetings[lane], positions[lane], normals[lane]);
             if is_behind.test(lane) {
                 surface.normal = -surface.normal;
             }
@@ -206,26 +226,37 @@ impl Model {
     }
 
     #[inline(always)]
-    fn surface(&self, number: u32, world: Vec3, normal: Vec3) -> Surface {
+    fn surface(&self, meeting: &Meeting, world: Vec3, normal: Vec3) -> Surface {
+        let number = self.solid_facets[meeting.number as usize].part;
         let skin = &self.skins[number as usize];
         let mut surface = Surface {
             normal,
             ..skin.surface
         };
         if number == 0 {
+            if skin.texture.is_some() {
+                surface.albedo = self.covered(meeting, skin, world, normal, surface.albedo);
+            }
             if self.cloth.strength > 0.0 {
                 let at = (world.truncate() * self.cloth.cells_per_m).extend(self.cloth.seed);
                 surface.albedo *= cloth(at, self.cloth.strength);
             }
             return surface;
         }
-        if matches!(skin.pattern, Pattern::Plain) && skin.translucency == 0.0 {
+        let is_plain = matches!(skin.pattern, Pattern::Plain) && skin.decals.is_empty();
+        if is_plain && skin.texture.is_none() && skin.translucency == 0.0 {
             return surface;
         }
-        self.patterned(number, world, surface)
+        self.patterned(meeting, number, world, surface)
     }
 
-    fn patterned(&self, number: u32, world: Vec3, mut surface: Surface) -> Surface {
+    fn patterned(
+        &self,
+        meeting: &Meeting,
+        number: u32,
+        world: Vec3,
+        mut surface: Surface,
+    ) -> Surface {
         let (skin, normal) = (&self.skins[number as usize], surface.normal);
         let (mut pip_radius, mut pips) = (0.0, None);
         match skin.pattern {
@@ -242,6 +273,12 @@ impl Model {
                 skin.marble(number, world, marbling, marble_linear_rgb, &mut surface);
                 (pip_radius, pips) = (radius, Some(Vec3::from(linear_rgb)));
             }
+        }
+        if skin.texture.is_some() || !skin.decals.is_empty() {
+            surface.albedo = self.covered(meeting, skin, world, normal, surface.albedo);
+        }
+        if skin.texture.is_some() {
+            surface.emission *= surface.albedo;
         }
         if skin.translucency > 0.0 {
             // Light that crosses the body is tinted by it and leaves mostly near the ground.
@@ -265,6 +302,17 @@ impl Model {
             surface.normal = (normal + tilt / skin.scale).normalize_or(normal);
         }
         surface
+    }
+
+    /// Texture coordinates where a ray meets a triangle, and what a metre there takes of the
+    /// picture's side.
+    pub(super) fn texture_coordinates(&self, meeting: &Meeting) -> (Vec2, f32) {
+        let [a, b, c] = self.solid_uvs[meeting.number as usize];
+        let [p, q, r] = self.solid_facets[meeting.number as usize].corners;
+        let (u, v) = (meeting.u, meeting.v);
+        let share = (b - a).perp_dot(c - a).abs();
+        let area_m2 = (q - p).cross(r - p).length().max(1e-18);
+        (a * (1.0 - u - v) + b * u + c * v, (share / area_m2).sqrt())
     }
 
     /// What a ray from the camera loses and gains in media up to `end`. `faces` are all the
@@ -310,6 +358,7 @@ impl Skin {
         Skin {
             owner: owner as u32 + 1,
             local_from_world: part.world_from_local.inverse(),
+            local_from_normal: Mat3::from_mat4(part.world_from_local).transpose(),
             half_extents: half,
             scale: part.half_extents_m.length() / half.length().max(1e-9),
             surface: Surface {
@@ -323,6 +372,8 @@ impl Skin {
                 emission: Vec3::from(material.emission_linear_rgb),
             },
             pattern: material.pattern,
+            texture: material.texture,
+            decals: part.decals.clone(),
             translucency: material.translucency,
             medium: material.medium,
             middle,
@@ -350,6 +401,7 @@ fn ground_skin(scene: &SceneInstance) -> Skin {
     Skin {
         owner: 0,
         local_from_world: Mat4::IDENTITY,
+        local_from_normal: Mat3::IDENTITY,
         half_extents: Vec3::ONE,
         scale: 1.0,
         surface: Surface {
@@ -363,6 +415,8 @@ fn ground_skin(scene: &SceneInstance) -> Skin {
             emission: Vec3::ZERO,
         },
         pattern: Pattern::Plain,
+        texture: ground.picture,
+        decals: Vec::new(),
         translucency: 0.0,
         medium: None,
         middle: Vec3::ZERO,

@@ -25,6 +25,9 @@ const ROULETTE_FROM: u32 = 1;
 /// Without a limit few paths of very much light leave bright specks.
 const INDIRECT_LIMIT: f32 = 4.0;
 
+/// What a ray stands for after a reflection, where pictures are averaged over that.
+const INDIRECT_RAD: f32 = 0.02;
+
 /// The stream of points that are spread over the lens.
 const LENS_DIMENSION: u32 = u32::MAX;
 
@@ -44,6 +47,8 @@ pub(super) struct Tracer<'a> {
     pub beyond: &'a (dyn Fn(Vec3) -> Vec3 + Sync),
     pub size_px: [usize; 2],
     pub bounces: u32,
+    /// What a sample of a pixel stands for, in the image's middle.
+    pub pixel_rad: f32,
     pub noise_seed: u32,
     /// Full scale of the picture over radiance.
     pub gain: f32,
@@ -335,6 +340,7 @@ impl Tracer<'_> {
                             number: packet.number[lane],
                             u: packet.u[lane],
                             v: packet.v[lane],
+                            width_m: far * if bounce == 0 { self.pixel_rad } else { INDIRECT_RAD },
                         };
                         scratch.met.push((ray.path, meeting));
                     }

@@ -3,9 +3,10 @@
 use glam::{Vec2, Vec3};
 
 use super::super::asset::Geometry;
+use super::super::instance::facing_plane;
 
 /// A box around the origin whose edges are rounded with radius `rounding`; `segments` go
-/// around a full circle. The faces' texture coordinates each span the whole image.
+/// around a full circle. Each face shows the whole image, upright.
 pub(super) fn build(half: Vec3, rounding: f32, segments: usize) -> Geometry {
     let mut geometry = Geometry::default();
     let core = (half - rounding).max(Vec3::ZERO);
@@ -35,10 +36,8 @@ fn lean_or_none(step: usize, lean: impl Fn(usize) -> f32) -> f32 {
 }
 
 fn face(geometry: &mut Geometry, axis: usize, sign: f32, core: Vec3, rounding: f32, steps: usize) {
-    let unit = |axis: usize| Vec3::from_array(std::array::from_fn(|i| f32::from(i == axis)));
-    let normal = unit(axis) * sign;
-    let u = unit((axis + 1) % 3);
-    let v = normal.cross(u);
+    let normal = Vec3::from_array(std::array::from_fn(|i| f32::from(i == axis))) * sign;
+    let [u, v] = facing_plane(normal);
     let along = |direction: Vec3| core.dot(direction.abs());
     let columns = line(along(u), rounding, steps);
     let rows = line(along(v), rounding, steps);
