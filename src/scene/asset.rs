@@ -31,6 +31,9 @@ pub struct Level {
     pub error_m: f32,
 }
 
+/// How thick the box around a flat mesh is at least, over its shorter side.
+const LEAST_THICKNESS: f32 = 2e-3;
+
 /// A surface at several levels of detail.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
@@ -49,9 +52,13 @@ impl Mesh {
             .iter()
             .copied()
             .fold(Vec3::NEG_INFINITY, Vec3::max);
+        let mut half_extents_m = (high - low) / 2.0;
+        // What lies on the ground without thickness would share its plane.
+        let least = LEAST_THICKNESS * half_extents_m.x.min(half_extents_m.y);
+        half_extents_m.z = half_extents_m.z.max(least);
         Mesh {
             centre_m: (low + high) / 2.0,
-            half_extents_m: (high - low) / 2.0,
+            half_extents_m,
             levels,
         }
     }

@@ -9,8 +9,8 @@ use super::instance::{Material, Medium, Object, Part, Pattern};
 use super::plan::ScenePlan;
 use super::sampler::{metres, pick};
 use super::spec::{
-    Class, DecalSpec, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect, MediumSpec,
-    Paint, Shape,
+    Class, DecalSpec, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect,
+    MediumSpec, Paint, Shape,
 };
 use crate::seed::Generator;
 use crate::spec::Distribution;
@@ -65,7 +65,14 @@ pub(super) fn draw_dressing(
         pips: None,
     };
     let material = draw_material(plan, &part.material, &paint, &part.shape, generator);
-    let part = part_of(plan, &part.shape, Vec3::ONE, material, &part.decals, generator);
+    let part = part_of(
+        plan,
+        &part.shape,
+        Vec3::ONE,
+        material,
+        &part.decals,
+        generator,
+    );
     assembled(plan, "dressing".to_owned(), None, vec![part], Vec::new())
 }
 

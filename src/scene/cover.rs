@@ -9,6 +9,7 @@ use super::asset::Mesh;
 use super::instance::{Decal, Mapping, Texture, Tiles, facing_plane};
 use super::library::Library;
 use super::spec::{DecalSpec, MappingSpec, Side, TextureSpec};
+use super::text;
 use crate::seed::Generator;
 use crate::spec::Distribution;
 
@@ -71,7 +72,13 @@ fn draw_decal(
     let mut draw = |of: &Distribution| of.sample(generator) as f32;
     let place = Vec2::from(spec.position_mm.each_ref().map(&mut draw)) / 1000.0;
     let textures = library.textures();
-    let height = draw(&spec.height_mm).max(1e-3) / 1000.0;
+    // That of a text is the height of its capitals.
+    let [factor, raised] = match spec.text.is_empty() {
+        true => [1.0, 0.0],
+        false => text::frame(spec.weight as f32),
+    };
+    let given = draw(&spec.height_mm).max(1e-3) / 1000.0;
+    let height = given * factor;
     let width = match &spec.width_mm {
         Some(width_mm) => draw(width_mm).max(1e-3) / 1000.0,
         None => height * textures.aspect(layer),
@@ -79,12 +86,13 @@ fn draw_decal(
     let turn = Vec2::from_angle(draw(&spec.rotation_deg).to_radians());
     let normal = normal_of(spec.side);
     let [right, up] = facing_plane(normal);
-    let middle = mesh.centre_m + mesh.half_extents_m * normal + right * place.x + up * place.y;
     let axes = Mat3::from_cols(
         right * turn.x + up * turn.y,
         up * turn.x - right * turn.y,
         normal,
     );
+    let place = right * place.x + up * place.y + axes.y_axis * (raised * given);
+    let middle = mesh.centre_m + mesh.half_extents_m * normal + place;
     is_there.then(|| Decal {
         layer,
         decal_from_local: Decal::placed(axes, middle, Vec2::new(width, height)),

@@ -69,6 +69,7 @@ mod tests {
                     world_from_local: pose,
                     half_extents_m: assets.meshes[mesh].half_extents_m * scale,
                     material: Material::default(),
+                    decals: Vec::new(),
                 }],
                 keypoints_m: Vec::new(),
                 label_margin: 0.0,

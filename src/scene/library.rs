@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::radiance_map::RadianceMap;
-use super::text;
 use super::spec::{DecalSpec, EnvironmentSpec, MapSpec, PictureSpec, SceneSpec, TextureSpec};
+use super::text;
 use super::texture::{MAX_LAYERS, Source, Textures};
 use crate::spec::Problems;
 

@@ -319,7 +319,7 @@ mod tests {
     fn many_or_large_pictures_take_bounded_memory() {
         let large = || filling(RgbaImage::new(5000, 40));
         assert_eq!(side_for(&[large()]), MAX_SIDE_PX);
-        let many: Vec<Source> = (0..200).map(|_| large()).collect();
+        let many: Vec<Source> = (0..150).map(|_| large()).collect();
         assert_eq!(side_for(&many), 512);
         assert_eq!(side_for(&[filling(RgbaImage::new(1, 3))]), MIN_SIDE_PX);
         assert_eq!(side_for(&[filling(RgbaImage::new(1100, 600))]), 1024);

@@ -97,7 +97,8 @@ impl Targets {
         Targets {
             shadow_layers: (0..MAX_LIGHTS as u32).map(layer).collect(),
             shadows: shadows.create_view(&whole),
-            samples: drawn(samples_format(assets), finer, Usage::TEXTURE_BINDING).create_view(&whole),
+            samples: drawn(samples_format(assets), finer, Usage::TEXTURE_BINDING)
+                .create_view(&whole),
             samples_depth: drawn(DEPTH, finer, Usage::TEXTURE_BINDING).create_view(&whole),
             environment: texture(
                 RADIANCE,

@@ -292,7 +292,11 @@ impl PartUniform {
         };
         let is_covered = material.texture.is_some() || !part.decals.is_empty();
         // What is covered is no longer plain, even without streaks.
-        let pattern = if is_covered { f32::max(pattern, 1.0) } else { pattern };
+        let pattern = if is_covered {
+            f32::max(pattern, 1.0)
+        } else {
+            pattern
+        };
         let (texture, tiles) = texture_terms(material.texture);
         let half = assets.meshes[part.mesh].half_extents_m;
         let scale = part.half_extents_m.length() / half.length().max(1e-9);

@@ -340,7 +340,12 @@ impl Tracer<'_> {
                             number: packet.number[lane],
                             u: packet.u[lane],
                             v: packet.v[lane],
-                            width_m: far * if bounce == 0 { self.pixel_rad } else { INDIRECT_RAD },
+                            width_m: far
+                                * if bounce == 0 {
+                                    self.pixel_rad
+                                } else {
+                                    INDIRECT_RAD
+                                },
                         };
                         scratch.met.push((ray.path, meeting));
                     }

@@ -323,9 +323,11 @@ fn light_fades_and_grows_through_a_medium() {
 
 /// A scene of the repository, in a small image.
 fn plan(name: &str, side_px: u32, more: &[&str]) -> ScenePlan {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("scenes")
-        .join(name);
+    let scenes = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes");
+    plan_at(&scenes.join(name), side_px, more)
+}
+
+fn plan_at(path: &Path, side_px: u32, more: &[&str]) -> ScenePlan {
     let mut overrides = vec![
         format!("image.width_px={side_px}").parse().unwrap(),
         format!("image.height_px={side_px}").parse().unwrap(),
@@ -334,7 +336,7 @@ fn plan(name: &str, side_px: u32, more: &[&str]) -> ScenePlan {
             .unwrap(),
     ];
     overrides.extend(more.iter().map(|text| text.parse().unwrap()));
-    ScenePlan::load(&path, &overrides).unwrap()
+    ScenePlan::load(path, &overrides).unwrap()
 }
 
 #[test]
@@ -360,6 +362,7 @@ fn both_instruction_sets_give_the_same_pixels() {
         beyond: &|_| Vec3::ZERO,
         size_px: [48, 48],
         bounces: 3,
+        pixel_rad: 0.02,
         noise_seed: 9,
         gain: 1.0,
     };
@@ -426,16 +429,85 @@ fn smoothing_brings_pictures_nearer_to_the_truth() {
     }
 }
 
+/// A folder with a scene whose surfaces show pictures in every way, each with distinct corners.
+fn covered_scene() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = image::RgbaImage::from_fn(64, 48, |x, y| match (x < 32, y < 24) {
+        (true, true) => image::Rgba([230, 30, 30, 255]),
+        (false, true) => image::Rgba([30, 30, 230, 255]),
+        (true, false) => image::Rgba([240, 240, 240, 255]),
+        // The paint shows here.
+        (false, false) => image::Rgba([0, 0, 0, 0]),
+    });
+    picture.save(folder.path().join("corners.png")).unwrap();
+    let texture = "texture: {file: corners.png}";
+    let tiles = "texture: {file: corners.png, mapping: {tiles: {side_mm: 25, rotation_deg: 30}}}";
+    let family = |name: &str, shape: &str, rest: &str| {
+        format!(
+            "  - {{name: {name}, class: {{fixed: {name}}}, shape: {shape}, paints: [{{body: \"#80c080\"}}], {rest}}}\n"
+        )
+    };
+    let objects = [
+        family(
+            "box",
+            "{box: {size_mm: [40, 60, 50], rounding_mm: 4}}",
+            &format!("material: {{{texture}}}"),
+        ),
+        family(
+            "tiled",
+            "{box: {size_mm: [50, 50, 40]}}",
+            &format!("material: {{{tiles}}}, stretch: [1, 1.5, 1]"),
+        ),
+        family(
+            "ball",
+            "{sphere: {diameter_mm: 55}}",
+            &format!("material: {{emission: 0.2, {texture}}}"),
+        ),
+        family(
+            "card",
+            "{quad: {size_mm: [60, 50]}}",
+            &format!("material: {{{texture}}}"),
+        ),
+        family(
+            "labelled",
+            "{cylinder: {diameter_mm: 50, height_mm: 50}}",
+            "decals: [{side: front, file: corners.png, height_mm: 25, rotation_deg: 20}, \
+             {side: top, text: [R7], height_mm: 20, colours: [\"#600000\"]}]",
+        ),
+    ];
+    let scene = format!(
+        "image: {{width_px: 200, height_px: 200}}\n\
+         camera: {{distance_mm: 400, tilt_deg: 40, offset_mm: 0, roll_deg: 0, vertical_fov_deg: 40}}\n\
+         lights: [{{directional: {{intensity: 0.5, kelvin: 6600, elevation_deg: 50, azimuth_deg: 240}}}}]\n\
+         environment: {{uniform: {{level: 0.4, kelvin: 6600}}}}\n\
+         exposure_ev: 0\n\
+         sensor: {{noise: 0, blur_px: 0, vignetting: 0}}\n\
+         ground: {{paints: [{{body: \"#808080\"}}], texture_strength: 0, texture_scale_mm: 20, roughness: 1, picture: {{file: corners.png, mapping: {{tiles: {{side_mm: 90}}}}}}}}\n\
+         placement: {{method: {{grid: {{columns: 3, rows: 3, spacing_mm: [80, 90]}}}}, yaw_deg: {{uniform: [-30, 30]}}, gap_mm: 0}}\n\
+         objects:\n{}",
+        objects.concat()
+    );
+    std::fs::write(folder.path().join("covered.yaml"), scene).unwrap();
+    folder
+}
+
 #[test]
 #[ignore = "needs a Vulkan adapter: make test installs one and runs these"]
 fn both_renderers_show_the_same() {
-    for (name, tolerance) in [("dice.yaml", 4.0), ("shapes.yaml", 4.0)] {
+    let scenes = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenes");
+    let covered = covered_scene();
+    for (path, tolerance) in [
+        (scenes.join("dice.yaml"), 4.0),
+        (scenes.join("shapes.yaml"), 4.0),
+        (covered.path().join("covered.yaml"), 4.0),
+    ] {
+        let name = path.display();
         // A tray's high walls keep light away that the rasteriser lets in.
         let no_tray = "dressing=[]";
         let traced = "image.renderer={path_traced: {samples: 256}}";
         let plans = [
-            plan(name, 200, &[no_tray]),
-            plan(name, 200, &[no_tray, traced]),
+            plan_at(&path, 200, &[no_tray]),
+            plan_at(&path, 200, &[no_tray, traced]),
         ];
         let key = SeedKey::new(PlanHash::of(&plans[0].of_scenes()).as_str().as_bytes(), 0);
         let [raster, traced] = plans.each_ref().map(|plan| {

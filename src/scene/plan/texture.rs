@@ -18,7 +18,11 @@ pub(super) fn check(problems: &mut Problems, spec: &SceneSpec) {
     for (index, family) in spec.objects.iter().enumerate() {
         let ok = family.decals.is_empty() || family.shape.is_some();
         let key = format!("objects[{index}].decals");
-        problems.require(ok, &key, "lie on a `shape`; write them under one of the parts");
+        problems.require(
+            ok,
+            &key,
+            "lie on a `shape`; write them under one of the parts",
+        );
     }
 }
 
@@ -71,7 +75,13 @@ fn check_decal(problems: &mut Problems, key: &str, decal: &DecalSpec) {
     for along in &decal.position_mm {
         check_range(problems, &format!("{key}.position_mm"), along, -1e5, 1e5);
     }
-    check_range(problems, &format!("{key}.height_mm"), &decal.height_mm, 1e-3, 1e5);
+    check_range(
+        problems,
+        &format!("{key}.height_mm"),
+        &decal.height_mm,
+        1e-3,
+        1e5,
+    );
     if let Some(width_mm) = &decal.width_mm {
         check_range(problems, &format!("{key}.width_mm"), width_mm, 1e-3, 1e5);
     }

@@ -60,6 +60,7 @@ pub struct DecalSpec {
     /// Its middle from the middle of the side, to the right and upwards as one looks at it.
     #[serde(default = "middle")]
     pub position_mm: [Distribution; 2],
+    /// Of the picture, or of the text's capitals.
     pub height_mm: Distribution,
     /// As the picture's or the text's proportions say where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
