@@ -31,8 +31,10 @@ pub struct Level {
     pub error_m: f32,
 }
 
-/// How thick the box around a flat mesh is at least, over its shorter side.
+/// Half the thickness of the box around a flat mesh at least, over half its shorter side, and up
+/// to how many metres.
 const LEAST_THICKNESS: f32 = 2e-3;
+const LEAST_THICKNESS_M: f32 = 5e-5;
 
 /// A surface at several levels of detail.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +57,7 @@ impl Mesh {
         let mut half_extents_m = (high - low) / 2.0;
         // What lies on the ground without thickness would share its plane.
         let least = LEAST_THICKNESS * half_extents_m.x.min(half_extents_m.y);
-        half_extents_m.z = half_extents_m.z.max(least);
+        half_extents_m.z = half_extents_m.z.max(least.min(LEAST_THICKNESS_M));
         Mesh {
             centre_m: (low + high) / 2.0,
             half_extents_m,

@@ -195,6 +195,7 @@ fn draw_material(
     generator: &mut Generator,
 ) -> Material {
     let mut draw = |distribution: &Distribution| distribution.sample(generator) as f32;
+    let emission = draw(&spec.emission).max(0.0);
     let mut fraction = |distribution: &Distribution| draw(distribution).clamp(0.0, 1.0);
     let body = paint.body.linear_rgb();
     let second = paint.second.unwrap_or(paint.body).linear_rgb();
@@ -221,7 +222,7 @@ fn draw_material(
         translucency: fraction(&spec.translucency),
         clear_coat: fraction(&spec.clear_coat),
         clear_coat_roughness: fraction(&spec.clear_coat_roughness),
-        emission_linear_rgb: body.map(|channel| channel * draw(&spec.emission).max(0.0)),
+        emission_linear_rgb: body.map(|channel| channel * emission),
         medium: spec
             .medium
             .as_ref()
