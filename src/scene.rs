@@ -14,6 +14,7 @@ mod keypoint;
 mod lens;
 mod library;
 mod light;
+mod mesh_file;
 mod noise;
 mod placement;
 mod plan;
@@ -48,8 +49,8 @@ pub use sky::Sky;
 pub use spec::{
     BackgroundSpec, CameraSpec, Class, Colour, DecalSpec, DistortionSpec, Dressing, DressingPart,
     EnvironmentSpec, Family, FamilyPart, GroundSpec, ImageFormat, ImageSpec, KeypointSpec,
-    LabelRule, LightSpec, MapSpec, MappingSpec, MaterialSpec, MediumEffect, MediumSpec, Method,
-    MotionSpec, Paint, PathTracing, PhotosSpec, PictureSpec, PlacementSpec, Placements, PoseSpec,
-    RendererChoice, SceneSpec, SensorSpec, Shape, Side, SkySpec, TextureSpec, Zone,
+    LabelRule, LightSpec, MapSpec, MappingSpec, MaterialSpec, MediumEffect, MediumSpec, MeshSpec,
+    Method, MotionSpec, Paint, PathTracing, PhotosSpec, PictureSpec, PlacementSpec, Placements,
+    PoseSpec, RendererChoice, SceneSpec, SensorSpec, Shape, Side, SkySpec, TextureSpec, Zone,
 };
 pub use texture::Textures;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use glam::{Vec2, Vec3};
 
 use super::library::Library;
+use super::mesh_file::FileMaterial;
 use super::shape;
-use super::spec::{Family, MaterialSpec, SceneSpec, Shape};
+use super::spec::{Family, MaterialSpec, MeshSpec, SceneSpec, Shape};
 use super::texture::Textures;
 
 /// A surface as triangles.
@@ -44,6 +45,8 @@ pub struct Mesh {
     /// Centre and half extents of its bounding box, in metres.
     pub centre_m: Vec3,
     pub half_extents_m: Vec3,
+    /// What its file says of its surface, where it is from one.
+    pub material: Option<FileMaterial>,
 }
 
 impl Mesh {
@@ -62,6 +65,7 @@ impl Mesh {
             centre_m: (low + high) / 2.0,
             half_extents_m,
             levels,
+            material: None,
         }
     }
 
@@ -109,6 +113,9 @@ impl Assets {
             textures: library.textures().clone(),
             ..Assets::default()
         };
+        for (_, mesh) in spec.meshes() {
+            assets.add_file(mesh, library);
+        }
         let dressing = spec.dressing.iter().flat_map(|set| &set.parts);
         for shape in dressing.map(|part| &part.shape) {
             assets.add(shape);
@@ -117,6 +124,25 @@ impl Assets {
             assets.add(shape);
         }
         assets
+    }
+
+    /// One mesh for each material of a file.
+    fn add_file(&mut self, spec: &MeshSpec, library: &Library) {
+        let shape = Shape::Mesh(spec.clone());
+        if self.meshes_of(&shape).is_some() {
+            return;
+        }
+        let first = self.meshes.len();
+        let surfaces = library.mesh(spec).map_or(&[][..], |mesh| &mesh.surfaces);
+        self.meshes.extend(surfaces.iter().map(|surface| Mesh {
+            material: Some(surface.material),
+            ..Mesh::new(vec![Level {
+                geometry: surface.geometry.clone(),
+                error_m: 0.0,
+            }])
+        }));
+        self.has_finish |= surfaces.iter().any(|surface| surface.material.glows());
+        self.shapes.push((shape, first..self.meshes.len()));
     }
 
     /// The number of a shape's first mesh; its meshes are made if they are new.

@@ -3,14 +3,15 @@
 use glam::{Mat3, Mat4, Vec3};
 use rand::RngExt;
 
-use super::asset::Geometry;
+use super::asset::{Geometry, Mesh};
 use super::cover::{draw_decals, draw_texture};
-use super::instance::{Material, Medium, Object, Part, Pattern};
+use super::instance::{Decal, Mapping, Material, Medium, Object, Part, Pattern, Texture};
+use super::mesh_file::FileMaterial;
 use super::plan::ScenePlan;
 use super::sampler::{metres, pick};
 use super::spec::{
-    Class, DecalSpec, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec, MediumEffect,
-    MediumSpec, Paint, Shape,
+    Class, Colour, DecalSpec, DressingPart, Family, FamilyPart, KeypointSpec, MaterialSpec,
+    MediumEffect, MediumSpec, Paint, Shape,
 };
 use crate::seed::Generator;
 use crate::spec::Distribution;
@@ -20,7 +21,7 @@ use crate::spec::Distribution;
 pub(super) fn draw_object(
     plan: &ScenePlan,
     family: &Family,
-    paint: &Paint,
+    paint: Option<&Paint>,
     generator: &mut Generator,
 ) -> Object {
     let scale = draw_scale(&family.scale, &family.stretch, generator);
@@ -37,9 +38,12 @@ pub(super) fn draw_object(
     let keypoints_m = family.keypoints.iter().map(keypoint).collect();
     let mut parts = Vec::new();
     if let Some(shape) = &family.shape {
-        let material = draw_material(plan, &family.material, paint, shape, generator);
-        let part = part_of(plan, shape, scale, material, &family.decals, generator);
-        parts.push(part);
+        let look = Look {
+            material: &family.material,
+            paint,
+            decals: &family.decals,
+        };
+        parts.extend(parts_of(plan, shape, scale, look, generator));
     }
     for part in &family.parts {
         let material = part.material.as_ref().unwrap_or(&family.material);
@@ -58,33 +62,25 @@ pub(super) fn draw_dressing(
     part: &DressingPart,
     generator: &mut Generator,
 ) -> Object {
-    let paint = Paint {
-        weight: 1.0,
-        body: part.colour,
-        second: None,
-        pips: None,
+    let paint = part.colour.map(|body| Paint { body, ..BLANK });
+    let look = Look {
+        material: &part.material,
+        paint: paint.as_ref(),
+        decals: &part.decals,
     };
-    let material = draw_material(plan, &part.material, &paint, &part.shape, generator);
-    let part = part_of(
-        plan,
-        &part.shape,
-        Vec3::ONE,
-        material,
-        &part.decals,
-        generator,
-    );
-    assembled(plan, "dressing".to_owned(), None, vec![part], Vec::new())
+    let parts = parts_of(plan, &part.shape, Vec3::ONE, look, generator);
+    assembled(plan, "dressing".to_owned(), None, parts, Vec::new())
 }
 
-/// One part in its object's space, or none where this object lacks it.
+/// What a part of an object is in its object's space; nothing where this object lacks it.
 fn draw_part(
     plan: &ScenePlan,
     spec: &FamilyPart,
     object_scale: Vec3,
     material: &MaterialSpec,
-    paint: &Paint,
+    paint: Option<&Paint>,
     generator: &mut Generator,
-) -> Option<Part> {
+) -> Vec<Part> {
     let is_there = generator.random::<f64>() < spec.probability;
     let scale = draw_scale(&spec.scale, &spec.stretch, generator);
     let mut draw = |of: &[Distribution; 3]| {
@@ -92,24 +88,28 @@ fn draw_part(
     };
     let position_m = draw(&spec.position_mm) / 1000.0;
     let turns = draw(&spec.rotation_deg) * (std::f32::consts::PI / 180.0);
-    let paint = if spec.paints.is_empty() {
-        paint
-    } else {
-        pick(&spec.paints, |paint| paint.weight, generator)
+    let paint = match spec.paints.as_slice() {
+        [] => paint,
+        paints => Some(pick(paints, |paint| paint.weight, generator)),
     };
-    let material = draw_material(plan, material, paint, &spec.shape, generator);
-    let part = part_of(plan, &spec.shape, scale, material, &spec.decals, generator);
+    let look = Look {
+        material,
+        paint,
+        decals: &spec.decals,
+    };
+    let mut parts = parts_of(plan, &spec.shape, scale, look, generator);
+    if !is_there {
+        parts.clear();
+    }
     let turn = Mat4::from_rotation_z(turns.z)
         * Mat4::from_rotation_y(turns.y)
         * Mat4::from_rotation_x(turns.x);
-    is_there.then(|| Part {
-        world_from_local: Mat4::from_scale(object_scale)
-            * Mat4::from_translation(position_m)
-            * turn
-            * part.world_from_local,
-        half_extents_m: part.half_extents_m * object_scale,
-        ..part
-    })
+    let placed = Mat4::from_scale(object_scale) * Mat4::from_translation(position_m) * turn;
+    for part in &mut parts {
+        part.world_from_local = placed * part.world_from_local;
+        part.half_extents_m *= object_scale;
+    }
+    parts
 }
 
 /// Clamped, since the tails of a normal distribution have no end.
@@ -122,28 +122,81 @@ fn draw_scale(
     factor(scale) * Vec3::from(stretch.each_ref().map(factor))
 }
 
-/// A part with its middle at the origin.
-fn part_of(
+/// What a shape looks like; without a paint as its file says.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    material: &'a MaterialSpec,
+    paint: Option<&'a Paint>,
+    decals: &'a [DecalSpec],
+}
+
+/// A shape with its middle at the origin: one part, or one for each material of a mesh file.
+fn parts_of(
     plan: &ScenePlan,
     shape: &Shape,
     scale: Vec3,
-    material: Material,
-    decals: &[DecalSpec],
+    look: Look,
     generator: &mut Generator,
-) -> Part {
-    let variants = plan.assets().meshes_of(shape);
-    let variants = variants.expect("a plan has the meshes of all its shapes");
-    let number = match variants.len() {
-        1 => variants.start,
-        _ => generator.random_range(variants),
-    };
-    let mesh = &plan.assets().meshes[number];
-    Part {
+) -> Vec<Part> {
+    let numbers = plan.assets().meshes_of(shape);
+    let numbers = numbers.expect("a plan has the meshes of all its shapes");
+    let meshes = &plan.assets().meshes;
+    let paint = look.paint.unwrap_or(&BLANK);
+    let material = draw_material(plan, look.material, paint, shape, generator);
+    let part = |number: usize, middle: Vec3, material: Material, decals: Vec<Decal>| Part {
         mesh: number,
-        world_from_local: Mat4::from_scale(scale) * Mat4::from_translation(-mesh.centre_m),
-        half_extents_m: mesh.half_extents_m * scale,
+        world_from_local: Mat4::from_scale(scale) * Mat4::from_translation(-middle),
+        half_extents_m: meshes[number].half_extents_m * scale,
         material,
-        decals: draw_decals(decals, plan.library(), mesh, generator),
+        decals,
+    };
+    if let Shape::Mesh(_) = shape {
+        // The middle of all of them is the origin.
+        let reach = |mesh: &Mesh| mesh.centre_m.abs() + mesh.half_extents_m;
+        let half = meshes[numbers.clone()].iter().map(reach);
+        let half = half.reduce(Vec3::max).unwrap_or(Vec3::ZERO);
+        let decals = draw_decals(look.decals, plan.library(), [Vec3::ZERO, half], generator);
+        let one = |number: usize| {
+            let material = match (look.paint, &meshes[number].material) {
+                (None, Some(own)) => material_of_file(own),
+                _ => material,
+            };
+            part(number, Vec3::ZERO, material, decals.clone())
+        };
+        return numbers.map(one).collect();
+    }
+    let number = match numbers.len() {
+        1 => numbers.start,
+        _ => generator.random_range(numbers),
+    };
+    let mesh = &meshes[number];
+    let bounds = [mesh.centre_m, mesh.half_extents_m];
+    let decals = draw_decals(look.decals, plan.library(), bounds, generator);
+    vec![part(number, mesh.centre_m, material, decals)]
+}
+
+/// The paint of what needs none.
+const BLANK: Paint = Paint {
+    weight: 1.0,
+    body: Colour([255; 3]),
+    second: None,
+    pips: None,
+};
+
+fn material_of_file(of: &FileMaterial) -> Material {
+    Material {
+        linear_rgb: of.linear_rgb,
+        roughness: of.roughness,
+        metallic: of.metallic,
+        gloss: 1.0,
+        clear_coat_roughness: 1.0,
+        emission_linear_rgb: of.emission_linear_rgb,
+        texture: of.layer.map(|layer| Texture {
+            layer,
+            mapping: Mapping::Surface,
+            linear_rgb: of.linear_rgb,
+        }),
+        ..Material::default()
     }
 }
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 use glam::{Mat3, Vec2, Vec3};
 use rand::RngExt;
 
-use super::asset::Mesh;
 use super::instance::{Decal, Mapping, Texture, Tiles, facing_plane};
 use super::library::Library;
 use super::spec::{DecalSpec, MappingSpec, Side, TextureSpec};
@@ -42,16 +41,16 @@ pub(super) fn draw_texture(
     }
 }
 
-/// The decals of one part with this mesh, before it is scaled.
+/// The decals of a shape with this middle and these half extents, before it is scaled.
 pub(super) fn draw_decals(
     specs: &[DecalSpec],
     library: &Library,
-    mesh: &Mesh,
+    bounds: [Vec3; 2],
     generator: &mut Generator,
 ) -> Vec<Decal> {
     let drawn = specs
         .iter()
-        .map(|spec| draw_decal(spec, library, mesh, generator));
+        .map(|spec| draw_decal(spec, library, bounds, generator));
     drawn.flatten().collect()
 }
 
@@ -59,7 +58,7 @@ pub(super) fn draw_decals(
 fn draw_decal(
     spec: &DecalSpec,
     library: &Library,
-    mesh: &Mesh,
+    [middle, half]: [Vec3; 2],
     generator: &mut Generator,
 ) -> Option<Decal> {
     let is_there = generator.random::<f64>() < spec.probability;
@@ -92,7 +91,7 @@ fn draw_decal(
         normal,
     );
     let place = right * place.x + up * place.y + axes.y_axis * (raised * given);
-    let middle = mesh.centre_m + mesh.half_extents_m * normal + place;
+    let middle = middle + half * normal + place;
     is_there.then(|| Decal {
         layer,
         decal_from_local: Decal::placed(axes, middle, Vec2::new(width, height)),

@@ -9,8 +9,11 @@ use image::{ImageReader, RgbImage, RgbaImage};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::mesh_file::{self, Embedded, MeshFile, Picture};
 use super::radiance_map::RadianceMap;
-use super::spec::{DecalSpec, EnvironmentSpec, MapSpec, PictureSpec, SceneSpec, TextureSpec};
+use super::spec::{
+    DecalSpec, EnvironmentSpec, MapSpec, MeshSpec, PictureSpec, SceneSpec, TextureSpec,
+};
 use super::text;
 use super::texture::{MAX_LAYERS, Source, Textures};
 use crate::spec::Problems;
@@ -91,8 +94,9 @@ pub(super) struct Library {
     textures: Arc<Textures>,
     /// What the textures' layers show.
     shown: Vec<(Shown, Range<usize>)>,
-    /// Names and hashes of the textures' files.
-    texture_files: Vec<[String; 2]>,
+    meshes: Vec<(MeshSpec, MeshFile)>,
+    /// Names and hashes of the files of textures and meshes.
+    other_files: Vec<[String; 2]>,
 }
 
 /// What some layers of textures show.
@@ -148,9 +152,9 @@ impl Serialize for Library {
         let maps = self.maps.iter().map(|map| [map.file(), map.hash()]);
         let photos = self.photos.iter();
         let photos = photos.map(|photo| [photo.file.as_str(), &photo.hash]);
-        let textures = self.texture_files.iter();
-        let textures = textures.map(|[file, hash]| [file.as_str(), hash]);
-        serializer.collect_seq(maps.chain(photos).chain(textures))
+        let others = self.other_files.iter();
+        let others = others.map(|[file, hash]| [file.as_str(), hash]);
+        serializer.collect_seq(maps.chain(photos).chain(others))
     }
 }
 
@@ -166,12 +170,13 @@ impl Library {
         if let PictureSpec::Photos(photos) = &spec.background.picture {
             library.read_photos(&photos.folder, beside, problems);
         }
+        library.read_meshes(spec, beside, problems);
         library.read_textures(spec, beside, problems);
         library
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.maps.is_empty() && self.photos.is_empty() && self.texture_files.is_empty()
+        self.maps.is_empty() && self.photos.is_empty() && self.other_files.is_empty()
     }
 
     /// None where the environment is no map.
@@ -205,6 +210,28 @@ impl Library {
         found.map_or(0..0, |(_, layers)| layers.clone())
     }
 
+    /// The mesh of a file; of a checked spec there is one.
+    pub(super) fn mesh(&self, spec: &MeshSpec) -> Option<&MeshFile> {
+        let mut known = self.meshes.iter();
+        let found = known.find(|(known, _)| known == spec);
+        found.map(|(_, mesh)| mesh)
+    }
+
+    fn read_meshes(&mut self, spec: &SceneSpec, beside: &Path, problems: &mut Problems) {
+        for (key, mesh) in spec.meshes() {
+            if self.mesh(mesh).is_some() {
+                continue;
+            }
+            match mesh_file::read(mesh, beside) {
+                Ok(read) => {
+                    self.other_files.extend(read.files.iter().cloned());
+                    self.meshes.push((mesh.clone(), read));
+                }
+                Err(problem) => problems.add(&key, format!("`{}` {problem}", mesh.file)),
+            }
+        }
+    }
+
     fn read_textures(&mut self, spec: &SceneSpec, beside: &Path, problems: &mut Problems) {
         let mut sources = Vec::new();
         for (key, shown) in shown_by(spec) {
@@ -230,7 +257,7 @@ impl Library {
                             Ok((picture, hash)) => {
                                 let is_fitted = *is_fitted;
                                 sources.push(Source { picture, is_fitted });
-                                self.texture_files.push([file, hash]);
+                                self.other_files.push([file, hash]);
                             }
                             Err(problem) => problems.add(&key, format!("`{file}` {problem}")),
                         }
@@ -239,8 +266,28 @@ impl Library {
             }
             self.shown.push((shown, first..sources.len()));
             if sources.len() > MAX_LAYERS {
-                let rule = format!("all surfaces show at most {MAX_LAYERS} pictures and texts");
-                problems.add(&key, rule);
+                problems.add(&key, too_many());
+                return;
+            }
+        }
+        for (spec, mesh) in &mut self.meshes {
+            let key = format!("the mesh `{}`", spec.file);
+            for surface in &mut mesh.surfaces {
+                let Some(picture) = &surface.picture else {
+                    continue;
+                };
+                match read_mesh_picture(picture) {
+                    Ok((picture, file)) => {
+                        surface.material.layer = Some(sources.len());
+                        let is_fitted = false;
+                        sources.push(Source { picture, is_fitted });
+                        self.other_files.extend(file);
+                    }
+                    Err(problem) => problems.add(&key, problem),
+                }
+            }
+            if sources.len() > MAX_LAYERS {
+                problems.add(&key, too_many());
                 return;
             }
         }
@@ -329,6 +376,10 @@ fn listed(
         .collect()
 }
 
+fn too_many() -> String {
+    format!("all surfaces show at most {MAX_LAYERS} pictures and texts")
+}
+
 /// Where textures and decals stand, and what they show.
 fn shown_by(spec: &SceneSpec) -> Vec<(String, Option<Shown>)> {
     let textures = spec.textures().into_iter();
@@ -364,6 +415,48 @@ fn read_picture(path: &Path) -> Result<(RgbaImage, String), String> {
     Ok((picture.into_rgba8(), photo.hash))
 }
 
+/// Decodes the picture of a mesh; with the name and hash of its file, if it has one of its own.
+fn read_mesh_picture(picture: &Picture) -> Result<(RgbaImage, Option<[String; 2]>), String> {
+    let (mut found, file) = match &picture.source {
+        Embedded::File(path) => {
+            let name = path.display().to_string();
+            let read = read_picture(path);
+            let (found, hash) = read.map_err(|problem| format!("`{name}` {problem}"))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (found, Some([name.into_owned(), hash]))
+        }
+        Embedded::Bytes(bytes) => {
+            let fail = |error: String| format!("holds a picture that is not sound: {error}");
+            let open = || {
+                let cursor = std::io::Cursor::new(bytes.as_ref());
+                ImageReader::new(cursor).with_guessed_format()
+            };
+            let size = open().map_err(|error| fail(error.to_string()))?;
+            let size = size.into_dimensions();
+            let (width, height) = size.map_err(|error| fail(error.to_string()))?;
+            check_size(width, height)?;
+            let reader = open().map_err(|error| fail(error.to_string()))?;
+            let found = reader.decode().map_err(|error| fail(error.to_string()))?;
+            (found.into_rgba8(), None)
+        }
+    };
+    if picture.is_opaque {
+        found.pixels_mut().for_each(|pixel| pixel.0[3] = 255);
+    }
+    Ok((found, file))
+}
+
+/// Whether a picture is neither tiny nor huge.
+fn check_size(width: u32, height: u32) -> Result<(), String> {
+    let pixels = u64::from(width) * u64::from(height);
+    let ok = width.min(height) >= MIN_PHOTO_SIDE_PX && pixels <= MAX_PHOTO_PX;
+    ok.then_some(()).ok_or_else(|| {
+        format!(
+            "is {width}x{height} pixels; a picture has sides of {MIN_PHOTO_SIDE_PX} pixels or more, and at most {MAX_PHOTO_PX} pixels"
+        )
+    })
+}
+
 fn look_at_photo(path: PathBuf, file: &str) -> Result<Photo, String> {
     let mut hasher = blake3::Hasher::new();
     let opened = File::open(&path).and_then(|opened| hasher.update_reader(opened).map(|_| ()));
@@ -372,12 +465,7 @@ fn look_at_photo(path: PathBuf, file: &str) -> Result<Photo, String> {
     let reader = reader.map_err(|error| format!("cannot be read: {error}"))?;
     let size = reader.into_dimensions();
     let (width, height) = size.map_err(|error| format!("is no sound picture: {error}"))?;
-    let pixels = u64::from(width) * u64::from(height);
-    if width.min(height) < MIN_PHOTO_SIDE_PX || pixels > MAX_PHOTO_PX {
-        return Err(format!(
-            "is {width}x{height} pixels; a photograph has sides of {MIN_PHOTO_SIDE_PX} pixels or more, and at most {MAX_PHOTO_PX} pixels"
-        ));
-    }
+    check_size(width, height)?;
     Ok(Photo {
         path,
         file: file.to_owned(),

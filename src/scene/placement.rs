@@ -91,8 +91,16 @@ struct Group<'a> {
     distractors: Vec<&'a Family>,
 }
 
+/// One of a family's paints; meshes from files may have none.
+fn pick_paint<'a>(family: &'a Family, generator: &mut Generator) -> Option<&'a Paint> {
+    match family.paints.as_slice() {
+        [] => None,
+        paints => Some(pick(paints, |paint| paint.weight, generator)),
+    }
+}
+
 /// The family and paint that all objects have, where they are alike.
-type Kind<'a> = Option<(&'a Family, &'a Paint)>;
+type Kind<'a> = Option<(&'a Family, Option<&'a Paint>)>;
 
 impl<'a> Group<'a> {
     fn new(plan: &'a ScenePlan, spec: &'a PlacementSpec, key: SeedKey) -> Self {
@@ -134,7 +142,7 @@ impl<'a> Group<'a> {
 
     fn draw_kind(&self, generator: &mut Generator) -> Kind<'a> {
         let family = *pick(&self.families, |family| family.weight, generator);
-        let paint = pick(&family.paints, |paint| paint.weight, generator);
+        let paint = pick_paint(family, generator);
         (generator.random::<f64>() < self.spec.same_kind).then_some((family, paint))
     }
 
@@ -142,7 +150,7 @@ impl<'a> Group<'a> {
         let mut generator = self.key.generator("object", number);
         let (family, paint) = kind.unwrap_or_else(|| {
             let family = *pick(families, |family| family.weight, &mut generator);
-            let paint = pick(&family.paints, |paint| paint.weight, &mut generator);
+            let paint = pick_paint(family, &mut generator);
             (family, paint)
         });
         let mut object = draw_object(self.plan, family, paint, &mut generator);

@@ -306,6 +306,8 @@ impl SceneSpec {
                     &key,
                     "position_mm and jitter_mm must be finite, jitter_mm not negative",
                 );
+                let ok = part.colour.is_some() || matches!(part.shape, Shape::Mesh(_));
+                problems.require(ok, &format!("{key}.colour"), "is missing");
                 check_material(problems, &key, &part.material);
             }
         }
@@ -315,7 +317,11 @@ impl SceneSpec {
         texture::check(problems, self);
         for (index, family) in self.objects.iter().enumerate() {
             let key = format!("objects[{index}]");
-            check_paints(problems, &format!("{key}.paints"), &family.paints);
+            // Meshes from files have colours of their own.
+            let is_painted = family.shapes().all(|shape| matches!(shape, Shape::Mesh(_)));
+            if !is_painted || !family.paints.is_empty() {
+                check_paints(problems, &format!("{key}.paints"), &family.paints);
+            }
             check_material(problems, &key, &family.material);
             check_size(problems, &key, &family.scale, &family.stretch);
             let ok = family.shape.is_some() == family.parts.is_empty();
@@ -519,6 +525,11 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
             ref outline_mm,
             height_mm,
         } => positive(height_mm) && is_outline(outline_mm),
+        Shape::Mesh(ref mesh) => {
+            let sizes = [mesh.longest_side_mm, mesh.unit_mm];
+            let mut given = sizes.into_iter().flatten();
+            sizes.contains(&None) && given.all(positive)
+        }
         Shape::Quad { size_mm } => size_mm.iter().all(|side| positive(*side)),
         Shape::Bent {
             ref shape,
@@ -530,7 +541,7 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
             positive(amount_mm)
                 && positive(scale_mm)
                 && (1..=MAX_VARIANTS).contains(&variants)
-                && !matches!(**shape, Shape::Bent { .. })
+                && !matches!(**shape, Shape::Bent { .. } | Shape::Mesh(_))
         }
     };
     let rule = match shape {
@@ -543,8 +554,11 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
         Shape::Torus { .. } => "tube_mm must be positive and at most half of diameter_mm",
         Shape::Cone { .. } => "height_mm and one diameter must be positive, the other not negative",
         Shape::Disc { .. } => "sizes must be positive",
+        Shape::Mesh(_) => {
+            "a mesh has one of longest_side_mm and unit_mm at most, which must be positive"
+        }
         Shape::Bent { .. } => {
-            "amount_mm and scale_mm must be positive, variants within 1..=64, and what is bent not bent itself"
+            "amount_mm and scale_mm must be positive, variants within 1..=64, and what is bent neither bent itself nor from a file"
         }
         _ => {
             "sizes must be positive, roundings at most half the smallest side, pip_radius at most 0.25"

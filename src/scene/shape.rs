@@ -24,6 +24,8 @@ const SEGMENTS: [usize; 6] = [96, 64, 40, 24, 16, 8];
 pub(super) fn variants(shape: &Shape) -> usize {
     match shape {
         Shape::Bent { variants, .. } => *variants,
+        // Those of files are read once.
+        Shape::Mesh(_) => 0,
         _ => 1,
     }
 }
@@ -75,7 +77,7 @@ fn largest_radius(shape: &Shape) -> f32 {
         Shape::Lathe { profile_mm } => {
             metres(profile_mm.iter().fold(0.0, |most: f64, at| most.max(at[0])))
         }
-        Shape::Extrusion { .. } | Shape::Quad { .. } => 0.0,
+        Shape::Extrusion { .. } | Shape::Quad { .. } | Shape::Mesh(_) => 0.0,
         Shape::Bent { shape, .. } => largest_radius(shape),
     }
 }
@@ -183,6 +185,7 @@ fn build(shape: &Shape, segments: usize, variant: usize) -> Geometry {
                 .collect();
             extrusion::build(&points, metres(*height_mm))
         }
+        Shape::Mesh(_) => Geometry::default(),
         Shape::Quad { size_mm } => quad::build(Vec2::from(size_mm.map(metres)) / 2.0),
         Shape::Bent {
             shape,

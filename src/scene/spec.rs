@@ -243,7 +243,9 @@ pub struct DressingPart {
     /// Standard deviation of its place along x and y.
     #[serde(default)]
     pub jitter_mm: f64,
-    pub colour: Colour,
+    /// Meshes from files have their own where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<Colour>,
     #[serde(default)]
     pub material: MaterialSpec,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -270,6 +272,8 @@ pub struct Family {
     /// Factors along its own axes.
     #[serde(default = "units")]
     pub stretch: [Distribution; 3],
+    /// Of which each object has one; meshes from files have their own where there are none.
+    #[serde(default)]
     pub paints: Vec<Paint>,
     #[serde(default)]
     pub material: MaterialSpec,
@@ -513,6 +517,8 @@ pub enum Shape {
         outline_mm: Vec<[f64; 2]>,
         height_mm: f64,
     },
+    /// Triangles from a file.
+    Mesh(MeshSpec),
     /// A card without thickness that lies flat.
     Quad {
         size_mm: [f64; 2],
@@ -528,6 +534,33 @@ pub enum Shape {
         #[serde(default = "eight")]
         variants: usize,
     },
+}
+
+/// A mesh file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeshSpec {
+    /// A .glb, .gltf or .obj file beside the scene file.
+    pub file: String,
+    /// Length of the longest side of the box around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_side_mm: Option<f64>,
+    /// Or else the length of the file's unit: a metre where both are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_mm: Option<f64>,
+    /// Which of the file's axes points up.
+    #[serde(default)]
+    pub up: UpAxis,
+}
+
+/// An axis that points up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpAxis {
+    /// As glTF has it.
+    #[default]
+    Y,
+    Z,
 }
 
 fn eight() -> usize {

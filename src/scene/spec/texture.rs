@@ -1,9 +1,9 @@
-//! Pictures on surfaces.
+//! Pictures on surfaces, and the files that a scene names.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Colour, DressingPart, Family, FamilyPart, SceneSpec, none, one};
+use super::{Colour, DressingPart, Family, FamilyPart, MeshSpec, SceneSpec, Shape, none, one};
 use crate::spec::Distribution;
 
 /// A picture that covers a surface.
@@ -125,6 +125,20 @@ impl SceneSpec {
             decals.map(move |(index, decal)| (format!("{key}.decals[{index}]"), decal))
         });
         numbered.collect()
+    }
+
+    /// All mesh files, each with the path of its key.
+    pub(in crate::scene) fn meshes(&self) -> Vec<(String, &MeshSpec)> {
+        let dressing = self.dressing_parts().map(|(key, part)| (key, &part.shape));
+        let families = self.families();
+        let families = families.filter_map(|(key, family)| Some((key, family.shape.as_ref()?)));
+        let parts = self.family_parts().map(|(key, part)| (key, &part.shape));
+        let shapes = dressing.chain(families).chain(parts);
+        let meshes = shapes.filter_map(|(key, shape)| match shape {
+            Shape::Mesh(mesh) => Some((format!("{key}.shape.mesh.file"), mesh)),
+            _ => None,
+        });
+        meshes.collect()
     }
 
     fn families(&self) -> impl Iterator<Item = (String, &Family)> {
