@@ -95,18 +95,25 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        let fail = |error: std::io::Error| format!("`{name}` cannot be read: {error}");
+        let fail = |error: std::io::Error| format!("cannot be read: {error}");
         let file = File::open(self.folder.join(name)).map_err(fail)?;
         let mut bytes = Vec::new();
         // One byte more than is allowed tells that it is too large.
         let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
         if read.map_err(fail)? as u64 > MAX_BYTES {
             let most = MAX_BYTES >> 20;
-            return Err(format!("`{name}` is larger than {most} MiB"));
+            return Err(format!("is larger than {most} MiB"));
         }
         let hash = blake3::hash(&bytes).to_hex().to_string();
         self.read.push([name.to_owned(), hash]);
         Ok(bytes)
+    }
+
+    /// Reads a file that a mesh names.
+    fn read_named(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        self.path(name)?;
+        let read = self.read(name);
+        read.map_err(|problem| format!("names `{name}`, which {problem}"))
     }
 
     /// Where a file that a mesh names lies.

@@ -96,11 +96,7 @@ fn read_buffers(
             None => blob.take().ok_or("has no binary part")?.to_vec(),
             Some(uri) => match decoded(uri)? {
                 Some(bytes) => bytes,
-                None => {
-                    let name = uri.replace("%20", " ");
-                    files.path(&name)?;
-                    files.read(&name)?
-                }
+                None => files.read_named(&uri.replace("%20", " "))?,
             },
         };
         let (found, said) = (bytes.len() as u64, buffer.byte_length.0);

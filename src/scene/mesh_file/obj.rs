@@ -178,8 +178,7 @@ type Materials = HashMap<String, (FileMaterial, Option<Picture>)>;
 
 fn read_materials(file: &str, files: &mut Files) -> Result<Materials, String> {
     let name = file.to_owned();
-    files.path(&name)?;
-    let bytes = files.read(&name)?;
+    let bytes = files.read_named(&name)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut materials = Materials::new();
     let mut current: Option<String> = None;

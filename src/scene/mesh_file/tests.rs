@@ -246,7 +246,10 @@ fn what_is_wrong_with_a_file_is_told() {
             "a corner, number 2, that is nowhere",
         ),
         ("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "has no triangles"),
-        ("mtllib none.mtl\n", "line 1: `none.mtl` cannot be read"),
+        (
+            "mtllib none.mtl\n",
+            "line 1: names `none.mtl`, which cannot be read",
+        ),
         (
             "v 0 0 0\nv 1e9 0 0\nv 0 1 0\nf 1 2 3\n",
             "would be 1000000000 m long",
@@ -263,7 +266,7 @@ fn what_is_wrong_with_a_file_is_told() {
     assert!(of("m.glb", &whole[..whole.len() - 20]).contains("glTF"));
     let missing = spec("none.obj");
     let problem = read(&missing, Path::new("/nowhere")).unwrap_err();
-    assert!(problem.contains("`none.obj` cannot be read"), "{problem}");
+    assert!(problem.starts_with("cannot be read"), "{problem}");
     let apart = json!({
         "asset": {"version": "2.0"},
         "buffers": [{"byteLength": 4, "uri": "https://example.org/a.bin"}]
