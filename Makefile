@@ -1,6 +1,6 @@
 # Each target installs what it needs. Everything is built with the release profile,
 # so that a second target reuses what the first has built.
-.PHONY: demo test check build vulkan pretrained agreement wgpu memcheck
+.PHONY: demo test golden check build vulkan pretrained agreement wgpu memcheck
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO ?= runs/demo
@@ -16,6 +16,11 @@ demo: vulkan build
 test: vulkan
 	cargo test --release --locked
 	cargo test --release --locked --lib --tests -- --ignored --skip imagenet --skip default_width
+
+# Renews the pictures in tests/golden. Look at what changed before it is committed.
+golden: vulkan
+	ADMIX_RENEW_GOLDEN=1 cargo test --release --locked --test golden -- --include-ignored look_as
+	git status --short tests/golden
 
 # MobileNetV2 as torchvision trained it on ImageNet, and the test that reads it. The package
 # carries torchvision's file, which the checksum says.
