@@ -177,7 +177,14 @@ pub fn parse<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
 ) -> Result<T, SpecError> {
-    let of_text = || read_value::<T, _>(serde_yaml::Deserializer::from_str(text));
+    let of_text = || match serde_yaml::from_str(text) {
+        Ok(value) => match not_finite(&value, "") {
+            Some(fault) => Err(fault.placed_by_key(text)),
+            // Unlike the value, the text still has positions.
+            None => read_value::<T, _>(serde_yaml::Deserializer::from_str(text)),
+        },
+        Err(error) => Err(Fault::new(String::new(), &error)),
+    };
     if overrides.is_empty() {
         return of_text().map_err(|fault| fault.into_error(path));
     }
@@ -186,7 +193,7 @@ pub fn parse<T: DeserializeOwned>(
     for item in overrides {
         item.apply(&mut value)?;
     }
-    read_value(value).map_err(|fault: Fault| {
+    read_finite(value).map_err(|fault: Fault| {
         // The file's own fault has a position, which a value with overrides has lost.
         if let Err(own) = of_text()
             && (&own.key, &own.message) == (&fault.key, &fault.message)
@@ -205,7 +212,7 @@ pub fn parse<T: DeserializeOwned>(
 
 /// Reads a spec from a value that is already in memory, such as one inside another spec.
 pub fn from_value<T: DeserializeOwned>(value: Value, path: &Path) -> Result<T, SpecError> {
-    read_value(value).map_err(|fault| fault.into_error(path))
+    read_finite(value).map_err(|fault| fault.into_error(path))
 }
 
 /// Lets serde_yaml read enums as one-key maps everywhere below.
@@ -225,6 +232,50 @@ where
     serde_path_to_error::deserialize::<D, Root<T>>(deserializer)
         .map(|root| root.0)
         .map_err(|error| Fault::new(error.path().to_string(), error.inner()))
+}
+
+/// No spec has a use for larger numbers. Their squares are still finite in 32 bits.
+const MAX_NUMBER: f64 = 1e19;
+
+/// Reads a value whose numbers are all ones to reckon with: what is drawn with others would
+/// only be seen to be wrong much later.
+fn read_finite<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
+    match not_finite(&value, "") {
+        Some(fault) => Err(fault),
+        None => read_value(value),
+    }
+}
+
+/// The first number within the value at `key` that is not finite, or beyond [`MAX_NUMBER`].
+fn not_finite(value: &Value, key: &str) -> Option<Fault> {
+    let fault = |message| {
+        Some(Fault {
+            key: key.to_owned(),
+            message,
+            position: None,
+        })
+    };
+    match value {
+        // Seeds are whole and may be larger.
+        Value::Number(number) if number.is_f64() => match number.as_f64()? {
+            x if !x.is_finite() => fault(format!("{number} is not a finite number")),
+            x if x.abs() > MAX_NUMBER => fault(format!(
+                "{number} is not within -{MAX_NUMBER:e}..={MAX_NUMBER:e}"
+            )),
+            _ => None,
+        },
+        Value::Sequence(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| not_finite(item, &format!("{key}[{index}]"))),
+        Value::Mapping(map) => map.iter().find_map(|(name, inner)| {
+            let name = name.as_str().unwrap_or("?");
+            let dot = if key.is_empty() { "" } else { "." };
+            not_finite(inner, &format!("{key}{dot}{name}"))
+        }),
+        Value::Tagged(tagged) => not_finite(&tagged.value, key),
+        _ => None,
+    }
 }
 
 /// What does not fit in a YAML value, and where.
@@ -383,6 +434,52 @@ mod tests {
             "{error}"
         );
         assert!(error.contains(":2"), "the line is named: {error}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused_by_their_key() {
+        for (text, sets, start) in [
+            (
+                "count: 3\ncamera:\n  focal_mm: .nan\n",
+                &[][..],
+                "scene.yaml:3:3: camera.focal_mm: .nan is",
+            ),
+            (
+                "camera:\n  shape: {sphere: {radius: -.inf}}\n  focal_mm: 35\n",
+                &["count=2"],
+                "scene.yaml:2:3: camera.shape.sphere.radius: -.inf is",
+            ),
+            (
+                "camera: {focal_mm: {uniform: [3, .INF]}}\n",
+                &[],
+                "scene.yaml:1:1: camera.focal_mm.uniform[1]: .inf is",
+            ),
+            (
+                "camera: {focal_mm: 3}\n",
+                &["camera.focal_mm=.NaN"],
+                "--set camera.focal_mm=.NaN: camera.focal_mm: .nan is",
+            ),
+        ] {
+            let error = read(text, sets).unwrap_err();
+            assert!(error.starts_with(start), "{error}");
+            assert!(error.ends_with(" not a finite number"), "{error}");
+        }
+        let value: Value = serde_yaml::from_str("{mean: [.nan]}").unwrap();
+        let error = from_value::<Distribution>(value, Path::new("a.yaml")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a.yaml: mean[0]: .nan is not a finite number"
+        );
+        let error = read("camera: {focal_mm: -1e39}", &[]).unwrap_err();
+        assert!(error.contains("camera.focal_mm: "), "{error}");
+        assert!(error.ends_with("not within -1e19..=1e19"), "{error}");
+        assert!(
+            read(
+                "camera: {focal_mm: -1e19}\ncount: 18446744073709551615",
+                &[]
+            )
+            .is_ok()
+        );
     }
 
     #[test]

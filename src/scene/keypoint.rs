@@ -150,7 +150,7 @@ mod tests {
             ),
             (
                 vec![
-                    "objects.0.keypoints=[{name: a, position_mm: [0, 0, .inf]}, {name: a, position_mm: [0, 0, 0]}]",
+                    "objects.0.keypoints=[{name: a, position_mm: [0, 0, 1e9]}, {name: a, position_mm: [0, 0, 0]}]",
                 ],
                 "stands twice",
             ),

@@ -30,6 +30,9 @@ const MAX_SIDE_PX: u32 = 4096;
 /// The most lights of one image.
 const MAX_LIGHTS: usize = 4;
 
+/// The largest side of a shape and the farthest place of a thing, in millimetres.
+pub(super) const MAX_LENGTH_MM: f64 = 1e7;
+
 /// The most points of a profile or an outline.
 const MAX_POINTS: usize = 256;
 
@@ -202,8 +205,9 @@ impl SceneSpec {
         ] {
             check_range(problems, key, distribution, low, high);
         }
-        let ok = (10.0..=1e7).contains(&self.ground.side_mm);
-        problems.require(ok, "ground.side_mm", "is not within 10..=10000000");
+        let ok = (10.0..=MAX_LENGTH_MM).contains(&self.ground.side_mm);
+        let rule = format!("is not within 10..={MAX_LENGTH_MM}");
+        problems.require(ok, "ground.side_mm", rule);
         self.check_lights(problems);
     }
 
@@ -298,14 +302,12 @@ impl SceneSpec {
             for (part_index, part) in dressing.parts.iter().enumerate() {
                 let key = format!("dressing[{index}].parts[{part_index}]");
                 check_shape(problems, &key, &part.shape);
-                let ok = part.position_mm.iter().all(|x| x.is_finite())
-                    && part.jitter_mm.is_finite()
-                    && part.jitter_mm >= 0.0;
-                problems.require(
-                    ok,
-                    &key,
-                    "position_mm and jitter_mm must be finite, jitter_mm not negative",
-                );
+                let ok = part.position_mm.iter().all(|x| x.abs() <= MAX_LENGTH_MM);
+                let rule = format!("is not within -{MAX_LENGTH_MM}..={MAX_LENGTH_MM}");
+                problems.require(ok, &format!("{key}.position_mm"), rule);
+                let ok = (0.0..=MAX_LENGTH_MM).contains(&part.jitter_mm);
+                let rule = format!("is not within 0..={MAX_LENGTH_MM}");
+                problems.require(ok, &format!("{key}.jitter_mm"), rule);
                 let ok = part.colour.is_some() || matches!(part.shape, Shape::Mesh(_));
                 problems.require(ok, &format!("{key}.colour"), "is missing");
                 check_material(problems, &key, &part.material);
@@ -468,7 +470,7 @@ fn check_part(problems: &mut Problems, key: &str, part: &FamilyPart) {
 }
 
 fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
-    let positive = |value: f64| value.is_finite() && value > 0.0;
+    let positive = |value: f64| value > 0.0 && value <= MAX_LENGTH_MM;
     let fits = |rounding: f64, side: f64| (0.0..=side / 2.0).contains(&rounding);
     let ok = match *shape {
         Shape::Die {
@@ -508,7 +510,7 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
         } => {
             let ends = [bottom_diameter_mm, top_diameter_mm];
             positive(height_mm)
-                && ends.iter().all(|end| end.is_finite() && *end >= 0.0)
+                && ends.iter().all(|end| (0.0..=MAX_LENGTH_MM).contains(end))
                 && ends.iter().any(|end| positive(*end))
         }
         Shape::Torus {
@@ -564,7 +566,8 @@ fn check_shape(problems: &mut Problems, key: &str, shape: &Shape) {
             "sizes must be positive, roundings at most half the smallest side, pip_radius at most 0.25"
         }
     };
-    problems.require(ok, &format!("{key}.shape"), rule);
+    let message = format!("{rule}; no length may be over {MAX_LENGTH_MM} mm");
+    problems.require(ok, &format!("{key}.shape"), message);
 }
 
 /// Whether a profile encloses a solid when it is turned.
@@ -576,7 +579,7 @@ fn is_profile(points: &[[f64; 2]]) -> bool {
         && ends_on_axis
         && points
             .iter()
-            .all(|at| at[0] >= 0.0 && at[0].is_finite() && at[1].is_finite())
+            .all(|at| (0.0..=MAX_LENGTH_MM).contains(&at[0]) && at[1].abs() <= MAX_LENGTH_MM)
         && points.windows(2).all(|pair| pair[0] != pair[1])
         && points.iter().any(|at| at[0] > 0.0)
 }
@@ -584,7 +587,8 @@ fn is_profile(points: &[[f64; 2]]) -> bool {
 /// Whether corners make a polygon that has an area and does not cross itself.
 fn is_outline(corners: &[[f64; 2]]) -> bool {
     let count = corners.len();
-    if !(3..=MAX_POINTS).contains(&count) || corners.iter().flatten().any(|x| !x.is_finite()) {
+    let is_near = |x: &f64| x.abs() <= MAX_LENGTH_MM;
+    if !(3..=MAX_POINTS).contains(&count) || !corners.iter().flatten().all(is_near) {
         return false;
     }
     let points: Vec<glam::Vec2> = corners

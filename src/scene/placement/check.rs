@@ -6,7 +6,7 @@ use super::footprint::flat_top;
 use super::members;
 use super::spec::{Method, PlacementSpec, Zone};
 use crate::scene::asset::Assets;
-use crate::scene::plan::check_range;
+use crate::scene::plan::{MAX_LENGTH_MM, check_range};
 use crate::scene::spec::{Class, Family, PoseSpec, SceneSpec, Shape};
 use crate::spec::{Distribution, Problems};
 
@@ -106,11 +106,15 @@ impl Check<'_> {
         if let Some(yaw) = &group.yaw_deg {
             self.range("yaw_deg", yaw, -3600.0, 3600.0);
         }
-        let ok = group.centre_mm.iter().all(|x| x.abs() <= 1e7);
-        self.require(ok, "centre_mm", "is not within 10000000 of the middle");
+        let ok = group.centre_mm.iter().all(|x| x.abs() <= MAX_LENGTH_MM);
+        let rule = format!("is not within {MAX_LENGTH_MM} of the middle");
+        self.require(ok, "centre_mm", rule);
         if let Some(area) = group.area_mm {
-            let ok = area.iter().all(|side| side.is_finite() && *side > 0.0);
-            self.require(ok, "area_mm", "both sides must be positive");
+            let ok = area
+                .iter()
+                .all(|side| *side > 0.0 && *side <= MAX_LENGTH_MM);
+            let rule = format!("both sides must be positive and at most {MAX_LENGTH_MM}");
+            self.require(ok, "area_mm", rule);
         }
     }
 
@@ -281,9 +285,12 @@ impl Check<'_> {
                     diameter_mm,
                 } => (centre_mm, vec![*diameter_mm]),
             };
-            let ok = place.iter().all(|x| x.is_finite())
-                && sizes.iter().all(|size| size.is_finite() && *size > 0.0);
-            self.require(ok, &format!("keep_out[{index}]"), "sizes must be positive");
+            let ok = place.iter().all(|x| x.abs() <= MAX_LENGTH_MM)
+                && sizes
+                    .iter()
+                    .all(|size| *size > 0.0 && *size <= MAX_LENGTH_MM);
+            let rule = format!("sizes must be positive, and nothing over {MAX_LENGTH_MM}");
+            self.require(ok, &format!("keep_out[{index}]"), rule);
             if let (Some(area), None) = (area, &self.group.surface) {
                 let ok = !encloses(zone, centre, area);
                 let problem = "covers all of area_mm, so that nothing finds room";
