@@ -3,10 +3,11 @@
 mod label;
 mod point;
 mod sidecar;
+mod sight;
 
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,7 @@ use crate::seed::{PlanHash, SeedKey};
 
 pub use label::annotations;
 pub use sidecar::encoded_normal;
+pub use sight::Sight;
 
 /// The largest identifier that a class mask holds.
 const MAX_MASK_CATEGORY: u32 = 255;
@@ -41,6 +43,9 @@ pub enum GenerateError {
     TooManyClasses { count: usize },
     #[error("this renderer gives no normals; leave --normals out")]
     NoNormals,
+    /// The data set is whole, and of no use.
+    #[error("{path}: {sight}", path = path.display())]
+    NothingInView { path: PathBuf, sight: Sight },
 }
 
 impl GenerateError {
@@ -48,7 +53,9 @@ impl GenerateError {
     pub fn is_mistake(&self) -> bool {
         match self {
             GenerateError::Dataset(error) => error.is_mistake(),
-            GenerateError::TooManyClasses { .. } | GenerateError::NoNormals => true,
+            GenerateError::TooManyClasses { .. }
+            | GenerateError::NoNormals
+            | GenerateError::NothingInView { .. } => true,
             GenerateError::Render { .. } | GenerateError::Encode { .. } => false,
         }
     }
@@ -84,8 +91,8 @@ pub fn scene_key(plan: &ScenePlan, seed: u64) -> SeedKey {
 /// `jobs`. A second call goes on where an interrupted one stopped.
 ///
 /// # Errors
-/// The adapter fails, or `out` cannot be written or holds something else. What was
-/// published stays.
+/// The adapter fails, or `out` cannot be written or holds something else; many images and no
+/// labelled object in view. What was published stays.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a separate choice of the caller"
@@ -110,7 +117,7 @@ pub fn generate(
     }
     let hash = PlanHash::of(&(plan, count, seed, sidecars));
     let writer = match DatasetWriter::begin(out, &hash, plan.categories())? {
-        Begun::Complete(dataset) => return Ok(dataset),
+        Begun::Complete(dataset) => return in_view(dataset, out, observer),
         Begun::Writing(writer) => writer,
     };
     observer.begin("generate", count, writer.done_count() as u64);
@@ -118,6 +125,7 @@ pub fn generate(
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failure = Mutex::new(None);
+    let sight = Mutex::new(Sight::default());
     let work = || -> Result<(), GenerateError> {
         let mut renderer = SceneRenderer::new(device, plan.assets(), &plan.spec().image);
         if sidecars.normals {
@@ -137,8 +145,17 @@ pub fn generate(
             let mut sample = annotate(plan, &instance, &frame, index, sidecars)?;
             sample.record.seed = Some(seed);
             sample.record.plan = Some(hash.clone());
+            let boxes = sample.annotations.len() as u64;
+            let without_box = sight::without_box(&sample.record);
             writer.publish(index, sample)?;
             observer.advance(1);
+            let mut seen = sight.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_sure = seen.is_sure();
+            seen.add(boxes, without_box);
+            // Told while hours of such images can still be stopped; at the end it is an error.
+            if seen.is_sure() && !was_sure && seen.is_empty() && seen.images() < count {
+                observer.message(&format!("warning: {seen}"));
+            }
         }
         Ok(())
     };
@@ -147,22 +164,34 @@ pub fn generate(
             scope.spawn(|| {
                 if let Err(error) = work() {
                     stop.store(true, Ordering::Relaxed);
-                    let mut place = failure
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut place = failure.lock().unwrap_or_else(PoisonError::into_inner);
                     place.get_or_insert(error);
                 }
             });
         }
     });
     observer.end();
-    match failure
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-    {
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(writer.finish()?),
+        None => in_view(writer.finish()?, out, observer),
     }
+}
+
+/// The data set, where it shows something of what is to be labelled or is too small to tell.
+fn in_view(
+    dataset: Dataset,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<Dataset, GenerateError> {
+    let sight = Sight::of(&dataset);
+    if sight.is_empty() && sight.is_sure() {
+        let path = out.to_owned();
+        return Err(GenerateError::NothingInView { path, sight });
+    }
+    if sight.is_empty() {
+        observer.message(&format!("warning: {sight}"));
+    }
+    Ok(dataset)
 }
 
 fn annotate(

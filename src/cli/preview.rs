@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::annotation::{Annotation, numbers};
 use crate::dataset::{Dataset, SIDECARS, Split, read_image, write_atomically};
-use crate::generate::{self, scene_key};
+use crate::generate::{self, Sight, scene_key};
 use crate::observer::Observer;
 use crate::render::{RenderDevice, SceneRenderer};
 use crate::scene::{self, ScenePlan};
@@ -200,17 +200,23 @@ fn scene_tiles(args: &PreviewArgs, plan: &ScenePlan) -> anyhow::Result<Tiles> {
     }
     let key = scene_key(plan, args.common.seed);
     let mut figures = Figures::default();
+    let mut sight = Sight::default();
     let mut tiles = Vec::new();
     for index in 0..u64::from(args.count) {
         let instance = scene::sample(plan, &key, index);
         let frame = renderer.render(&instance)?;
-        let (boxes, _) = generate::annotations(plan, &instance, &frame, false);
+        let (boxes, without_box) = generate::annotations(plan, &instance, &frame, false);
+        sight.add(boxes.len() as u64, without_box as u64);
         figures.add(&frame.rgb, &boxes);
         tiles.push(tile(&frame.rgb, args.drawn(&boxes)));
         if args.truth {
             let pictures = truth::frame_pictures(&instance, &frame.truth);
             tiles.extend(pictures.iter().map(|picture| tile(picture, &[])));
         }
+    }
+    // The sheet is drawn all the same: it shows where the camera looks.
+    if sight.is_empty() {
+        Progress::new(true).message(&format!("warning: {sight}"));
     }
     Ok(Tiles {
         tiles,
