@@ -31,8 +31,7 @@ const TRACED: [&str; 3] = ["daylight", "warehouse", "blood_cells"];
 /// it may be, differs by more.
 const MOST_MEAN: f64 = 0.15;
 
-/// A pixel is far off from here on, in any channel, of 255: more than the step of a shadow's
-/// soft edge or of the sensor's noise by one sample.
+/// A pixel is far off from here on, in any channel, of 255: rounding alone does not go so far.
 const FAR: u8 = 8;
 
 /// Share of pixels that may be far off: the outlines where rounding picks another surface.
