@@ -111,8 +111,8 @@ mod tests {
             }
             tried.insert(name, count);
         }
-        // Five classes, none to four lights, and five that are on or off.
-        assert_eq!(tried["shade"], 5 * 5 * 32);
+        // Five classes, none to four lights, and six that are on or off.
+        assert_eq!(tried["shade"], 5 * 5 * 64);
         assert_eq!((tried["post"], tried["accumulate"]), (1, 8));
     }
 }
