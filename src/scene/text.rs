@@ -227,7 +227,7 @@ mod tests {
         let mut seen = std::collections::HashMap::new();
         for (character, ..) in GLYPHS.iter().skip(1) {
             let picture = draw(&character.to_string(), 60, 0.1);
-            assert!(picture.iter().any(|value| *value == 255), "{character}");
+            assert!(picture.contains(&255), "{character}");
             // Ink keeps off the picture's edges.
             let (width, height) = picture.dimensions();
             let edges = picture

@@ -1,9 +1,10 @@
 use glam::Mat4;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use serde_json::json;
 
 use super::*;
 use crate::scene::shape::tests::volume;
+use crate::seed::SeedKey;
 
 fn spec(file: &str) -> MeshSpec {
     MeshSpec {
@@ -281,7 +282,7 @@ fn what_is_wrong_with_a_file_is_told() {
 #[test]
 fn no_bytes_make_a_reader_fall_over() {
     let whole = pyramid(Mat4::IDENTITY);
-    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let mut generator = SeedKey::new(b"mutations", 7).generator("bytes", 0);
     let (mut read, mut refused) = (0, 0);
     for _ in 0..4000 {
         let mut glb = whole.clone();
