@@ -318,7 +318,7 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>, uv: vec2<u32>
             surface.albedo = covered(number, surface.albedo, local, own, uv, pixel_on(world, geometric));
             surface.emission *= select(vec3(1.0), surface.albedo, (*part).texture.w > 0.0);
         }
-        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].body.rgb, through * 0.6);
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].second.rgb, through * 0.6);
         let found = pip(local / half.x, second.w);
         let is_pip = select(0.0, found.coverage, pips.w == 2.0);
         surface.albedo = mix(surface.albedo, pips.rgb, is_pip);
@@ -326,7 +326,7 @@ fn surface_of(number: u32, world: vec3<f32>, geometric: vec3<f32>, uv: vec2<u32>
         surface.normal = select(geometric, normalize(geometric + tilt.xyz / half.w), pips.w == 2.0);
         surface.gloss *= 1.0 - 0.5 * is_pip;
     } else {
-        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].body.rgb, through * 0.6);
+        surface.albedo = mix(surface.albedo, sqrt(surface.albedo) * parts[0].second.rgb, through * 0.6);
     }
     return surface;
 }

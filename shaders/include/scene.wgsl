@@ -51,7 +51,7 @@ struct Part {
     half_extents: vec4<f32>,
     // w is the marbling.
     body: vec4<f32>,
-    // w is the radius of pips over the half size.
+    // Of the ground its mean colour; w is the radius of pips over the half size.
     second: vec4<f32>,
     // w is the pattern: 0 plain, 1 marble, 2 pips, 3 the ground's.
     pips: vec4<f32>,

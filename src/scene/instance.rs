@@ -224,6 +224,18 @@ pub struct Ground {
     pub texture_scale_m: f32,
     pub roughness: f32,
     pub picture: Option<Texture>,
+    /// Mean colour of the picture over the paint.
+    pub picture_linear_rgb: [f32; 3],
+}
+
+impl Ground {
+    /// The colour that it lends to what lies on it.
+    pub fn mean_linear_rgb(&self) -> [f32; 3] {
+        match self.picture {
+            Some(_) => self.picture_linear_rgb,
+            None => self.linear_rgb,
+        }
+    }
 }
 
 /// How a surface is coloured.
@@ -456,6 +468,7 @@ impl SceneInstance {
                 texture_scale_m: 0.02,
                 roughness: 1.0,
                 picture: None,
+                picture_linear_rgb: [0.0; 3],
             },
             objects: Vec::new(),
             not_placed: 0,

@@ -1,6 +1,6 @@
 //! Draws the concrete scene of one image.
 
-use glam::Vec2;
+use glam::{Vec2, Vec3};
 use rand::RngExt;
 
 use super::background::sample_background;
@@ -42,6 +42,11 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
     let environment = light::sample_environment(&spec.environment, plan.library(), &key);
     let picture = spec.ground.picture.as_ref();
     let picture = picture.map(|picture| sample_picture(picture, spec, plan.library(), &key));
+    let paint = ground.body.linear_rgb();
+    let picture_linear_rgb = picture.map_or(paint, |picture: Texture| {
+        let mean = plan.library().textures().at(picture.layer, Vec2::ZERO, 1.0);
+        (mean.truncate() + Vec3::from(paint) * (1.0 - mean.w)).to_array()
+    });
     let mut lights = light::sample_lights(&spec.lights, &key);
     lights.extend(environment.sun());
     let aspect = spec.image.width_px as f32 / spec.image.height_px as f32;
@@ -62,11 +67,12 @@ pub fn sample(plan: &ScenePlan, key: &SeedKey, index: u64) -> SceneInstance {
         },
         ground: Ground {
             half_side_m: metres(spec.ground.side_mm) / 2.0,
-            linear_rgb: ground.body.linear_rgb(),
+            linear_rgb: paint,
             texture_strength,
             texture_scale_m,
             roughness: ground_roughness,
             picture,
+            picture_linear_rgb,
         },
         objects,
         not_placed,

@@ -45,7 +45,7 @@ impl Surroundings {
                 arriving * towards.z.max(0.0)
             })
             .sum();
-        let lit = Vec3::from(scene.ground.linear_rgb) * (sky + lights);
+        let lit = Vec3::from(scene.ground.mean_linear_rgb()) * (sky + lights);
         surroundings.open_ground = ground_seen.unwrap_or(lit);
         surroundings.ground = surroundings.open_ground * GROUND_IN_LIGHT;
         surroundings

@@ -346,7 +346,7 @@ impl PartUniform {
             local_from_world: world_from_local.inverse(),
             half_extents: Vec4::ONE,
             body: with(ground.linear_rgb, 0.0),
-            second: [0.0; 4],
+            second: with(ground.mean_linear_rgb(), 0.0),
             pips: with([0.0; 3], 3.0),
             material: [ground.roughness, 1.0 - ground.roughness, 0.0, 0.0],
             occluder: Vec4::ZERO,

@@ -158,7 +158,7 @@ impl Model {
             textures: assets.textures.clone(),
             media_facets,
             skins,
-            ground: Vec3::from(scene.ground.linear_rgb),
+            ground: Vec3::from(scene.ground.mean_linear_rgb()),
             cloth: Cloth {
                 strength: scene.ground.texture_strength,
                 cells_per_m: 1.0 / scene.ground.texture_scale_m,
