@@ -47,7 +47,8 @@ $(AGREEMENT): benches/pytorch_agreement.py benches/pytorch_twin.py
 
 # The detector on a GPU, or on Mesa's software adapter in its place.
 wgpu: vulkan
-	cargo test --release --locked --features wgpu --lib -- wgpu
+	cargo test --release --locked --features wgpu --lib \
+	    --config profile.release.package.admix.opt-level=0 -- wgpu
 
 # The kernels' `unsafe` code under Valgrind, which emulates no AVX-512: their other two forms.
 memcheck: VALGRIND := valgrind --quiet --error-exitcode=9

@@ -6,24 +6,34 @@
 //! lens, sensor, processing, compression.
 
 mod blur;
+mod catalogue;
+mod collage;
 mod compression;
+mod fault;
 mod geometry;
 mod label;
+mod library;
 mod photometric;
-mod plan;
+mod picture;
+mod policy;
 mod run;
 mod sidecar;
+mod transfer;
 mod transform;
+
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use catalogue::{Stage, Transform, TransformSpec};
 pub use label::{DroppedLabel, LabelChanges};
+pub use library::Library;
 pub use photometric::{
     NEUTRAL_KELVIN, colour_temperature_gains, linear_from_srgb, srgb_from_linear,
 };
-pub use plan::{AugmentPlan, AugmentSpec, StepSpec, TransformSpec};
+pub use policy::{Action, AugmentPlan, AugmentSpec, Drawn, Step, StepSpec};
 pub use run::{AugmentSummary, augment_dataset};
-pub use transform::{Augmented, Transform, apply};
+pub use transform::{Augmented, DepthMap, Subject, apply};
 
 use crate::dataset::DatasetError;
 
@@ -32,6 +42,12 @@ use crate::dataset::DatasetError;
 pub enum AugmentError {
     #[error("cannot encode {file_name}: {message}")]
     Encode { file_name: String, message: String },
+    #[error("{folder} holds no picture of a training part or without a part; name another reference", folder = folder.display())]
+    NoReference { folder: PathBuf },
+    #[error(
+        "{name} is to lend its picture or labels, but is not in the data set; replay with the data set that was augmented"
+    )]
+    NoDonor { name: String },
     #[error(transparent)]
     Dataset(#[from] DatasetError),
 }
@@ -39,6 +55,10 @@ pub enum AugmentError {
 impl AugmentError {
     /// Whether the user can mend it by other input, rather than a failure on the way.
     pub fn is_mistake(&self) -> bool {
-        matches!(self, AugmentError::Dataset(error) if error.is_mistake())
+        match self {
+            AugmentError::Encode { .. } => false,
+            AugmentError::NoReference { .. } | AugmentError::NoDonor { .. } => true,
+            AugmentError::Dataset(error) => error.is_mistake(),
+        }
     }
 }

@@ -29,6 +29,7 @@ use thiserror::Error;
 pub use decode::{MAX_SIDE_PX, decode_image, image_size, read_image};
 pub use export::{Format, export};
 pub use fingerprint::{Fingerprint, Likeness};
+pub use intake::pictures_in;
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;
 pub use sidecar::{SIDECARS, encode_png, sidecar_path};

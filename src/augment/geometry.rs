@@ -1,85 +1,53 @@
-//! Where pixels go: affine maps, and images resampled through them.
+//! Where pixels go, and images resampled on the way.
+
+mod map;
+
+use std::sync::Arc;
 
 use image::{ImageBuffer, Luma, Rgb};
 
-use super::Transform;
+use self::map::{Bumps, Map, Perspective, Radial};
 use super::photometric::Linear;
+use super::picture::Picture;
+use super::{Drawn, Transform};
 
-/// An affine map of pixel coordinates, whose origin is the outer corner of the top left
-/// pixel: `x' = a x + b y + c`, `y' = d x + e y + f`, stored as `[a, b, c, d, e, f]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Affine([f64; 6]);
+pub(super) use self::map::Affine;
 
-impl Affine {
-    pub fn scale(x: f64, y: f64) -> Self {
-        Affine([x, 0.0, 0.0, 0.0, y, 0.0])
-    }
-
-    /// This map, and then another.
-    pub fn then(&self, next: &Self) -> Self {
-        let ([a, b, c, d, e, f], n) = (self.0, next.0);
-        Affine([
-            n[0] * a + n[1] * d,
-            n[0] * b + n[1] * e,
-            n[0] * c + n[1] * f + n[2],
-            n[3] * a + n[4] * d,
-            n[3] * b + n[4] * e,
-            n[3] * c + n[4] * f + n[5],
-        ])
-    }
-
-    pub fn point(&self, [x, y]: [f64; 2]) -> [f64; 2] {
-        let [a, b, c, d, e, f] = self.0;
-        [a * x + b * y + c, d * x + e * y + f]
-    }
-
-    /// Factor by which areas grow; negative where left and right are swapped.
-    pub fn determinant(&self) -> f64 {
-        let [a, b, _, d, e, _] = self.0;
-        a * e - b * d
-    }
-
-    pub fn inverse(&self) -> Self {
-        let [a, b, c, d, e, f] = self.0;
-        let determinant = self.determinant();
-        let [a, b, d, e] = [e, -b, -d, a].map(|value| value / determinant);
-        Affine([a, b, -(a * c + b * f), d, e, -(d * c + e * f)])
-    }
-
-    /// Whether each pixel covers exactly one afterwards, as in flips and crops.
-    fn moves_whole_pixels(&self) -> bool {
-        let [a, _, c, _, e, f] = self.0;
-        let whole = c.fract() == 0.0 && f.fract() == 0.0;
-        self.keeps_boxes_upright() && a.abs() == 1.0 && e.abs() == 1.0 && whole
-    }
-
-    /// Whether upright boxes stay upright boxes.
-    pub fn keeps_boxes_upright(&self) -> bool {
-        self.0[1] == 0.0 && self.0[3] == 0.0
-    }
-}
-
-/// Where the pixels of an image go, and the size of the image that they go to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Where the places of an image go, and the size of the image that they go to.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Motion {
-    pub map: Affine,
+    /// One after the other; two affine maps never follow each other.
+    maps: Vec<Map>,
     /// Width and height, in pixels.
     pub size: [u32; 2],
 }
 
 impl Motion {
-    /// What one transform does to an image of `size` pixels; `None` for one that moves
-    /// nothing.
-    pub fn of(transform: &Transform, size: [u32; 2]) -> Option<Self> {
-        let [width, height] = size.map(f64::from);
-        let (map, size) = match transform {
-            Transform::FlipHorizontal { .. } => ([-1.0, 0.0, width, 0.0, 1.0, 0.0], size),
-            Transform::FlipVertical { .. } => ([1.0, 0.0, 0.0, 0.0, -1.0, height], size),
+    pub fn affine(map: Affine, size: [u32; 2]) -> Self {
+        Motion {
+            maps: vec![Map::Affine(map)],
+            size,
+        }
+    }
+
+    /// What one step does to an image of `size` pixels; `None` for one that moves nothing.
+    pub fn of(step: &Drawn, size: [u32; 2]) -> Option<Self> {
+        let whole = size.map(f64::from);
+        let [width, height] = whole;
+        let (map, size) = match &step.transform {
+            Transform::FlipHorizontal { .. } => {
+                (Map::Affine(Affine([-1.0, 0.0, width, 0.0, 1.0, 0.0])), size)
+            }
+            Transform::FlipVertical { .. } => (
+                Map::Affine(Affine([1.0, 0.0, 0.0, 0.0, -1.0, height])),
+                size,
+            ),
             Transform::Affine {
                 rotate_deg,
                 scale,
                 shear_deg,
-                translate,
+                translate_x,
+                translate_y,
                 ..
             } => {
                 let (sin, cos) = rotate_deg.to_radians().sin_cos();
@@ -87,50 +55,135 @@ impl Motion {
                 let [a, b] = [scale * cos, scale * (cos * shear - sin)];
                 let [d, e] = [scale * sin, scale * (sin * shear + cos)];
                 let (cx, cy) = (width / 2.0, height / 2.0);
-                let c = cx - a * cx - b * cy + translate[0] * width;
-                let f = cy - d * cx - e * cy + translate[1] * height;
-                ([a, b, c, d, e, f], size)
+                let c = cx - a * cx - b * cy + translate_x * width;
+                let f = cy - d * cx - e * cy + translate_y * height;
+                (Map::Affine(Affine([a, b, c, d, e, f])), size)
             }
             Transform::Crop {
-                width: share_x,
-                height: share_y,
+                size: share,
+                aspect,
                 x,
                 y,
                 ..
             } => {
-                let cut = [part(size[0], *share_x), part(size[1], *share_y)];
+                let stretch = aspect.sqrt();
+                let cut = [
+                    part(size[0], (share * stretch).min(1.0)),
+                    part(size[1], (share / stretch).min(1.0)),
+                ];
                 let left = (f64::from(size[0] - cut[0]) * x).round();
                 let top = (f64::from(size[1] - cut[1]) * y).round();
-                ([1.0, 0.0, -left, 0.0, 1.0, -top], cut)
+                (Map::Affine(Affine::shift(-left, -top)), cut)
             }
             Transform::Resize { factor } => {
                 let to = size.map(|side| part(side, *factor));
                 let [x, y] = [f64::from(to[0]) / width, f64::from(to[1]) / height];
-                return Some(Motion {
-                    map: Affine::scale(x, y),
-                    size: to,
-                });
+                (Map::Affine(Affine::scale(x, y)), to)
+            }
+            Transform::Perspective {
+                pan_deg,
+                tilt_deg,
+                view_deg,
+                ..
+            } => {
+                let map = Perspective::new(*pan_deg, *tilt_deg, *view_deg, whole);
+                (Map::Perspective(map), size)
+            }
+            Transform::LensDistortion { k1, k2, .. } => {
+                (Map::Radial(Radial::new(*k1, *k2, whole)), size)
+            }
+            Transform::Elastic {
+                strength, distance, ..
+            } => {
+                let bumps = Bumps::new(*strength, *distance, whole, step.seed());
+                (Map::Bumps(Arc::new(bumps)), size)
             }
             _ => return None,
         };
         Some(Motion {
-            map: Affine(map),
+            maps: vec![map],
             size,
         })
     }
 
-    /// What all transforms together do to an image of `size` pixels.
-    pub fn of_all(transforms: &[Transform], size: [u32; 2]) -> Option<Self> {
-        transforms.iter().fold(None, |whole: Option<Motion>, next| {
-            let size = whole.map_or(size, |whole| whole.size);
+    /// What all steps together do to an image of `size` pixels.
+    pub fn of_all(steps: &[Drawn], size: [u32; 2]) -> Option<Self> {
+        steps.iter().fold(None, |whole: Option<Motion>, next| {
+            let size = whole.as_ref().map_or(size, |whole| whole.size);
             match (whole, Motion::of(next, size)) {
-                (Some(whole), Some(next)) => Some(Motion {
-                    map: whole.map.then(&next.map),
-                    size: next.size,
-                }),
+                (Some(whole), Some(next)) => Some(whole.then(next)),
                 (whole, next) => next.or(whole),
             }
         })
+    }
+
+    fn then(mut self, next: Motion) -> Motion {
+        for map in next.maps {
+            match (self.maps.last_mut(), map) {
+                (Some(Map::Affine(last)), Map::Affine(map)) => *last = last.then(&map),
+                (_, map) => self.maps.push(map),
+            }
+        }
+        self.size = next.size;
+        self
+    }
+
+    pub fn point(&self, point: [f64; 2]) -> [f64; 2] {
+        self.maps.iter().fold(point, |point, map| map.point(point))
+    }
+
+    /// Where a place of the new image came from.
+    pub fn back(&self, point: [f64; 2]) -> [f64; 2] {
+        let maps = self.maps.iter().rev();
+        maps.fold(point, |point, map| map.back(point))
+    }
+
+    /// The map, where it is affine.
+    fn as_affine(&self) -> Option<&Affine> {
+        match self.maps.as_slice() {
+            [Map::Affine(map)] => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether straight lines may become curved.
+    pub fn bends_lines(&self) -> bool {
+        self.maps
+            .iter()
+            .any(|map| matches!(map, Map::Radial(_) | Map::Bumps(_)))
+    }
+
+    /// Whether upright boxes stay upright boxes.
+    pub fn keeps_boxes_upright(&self) -> bool {
+        self.as_affine().is_some_and(Affine::keeps_boxes_upright)
+    }
+
+    /// Whether left and right are swapped. No map but an affine one can do that.
+    pub fn mirrors(&self) -> bool {
+        let mirrors = self.maps.iter().map(|map| match map {
+            Map::Affine(map) => map.determinant() < 0.0,
+            _ => false,
+        });
+        mirrors.fold(false, |odd, next| odd != next)
+    }
+
+    /// How many pixels of the old image fall on one of the new one along a side, where they
+    /// are most; measured on a grid over the image.
+    fn shrinkage(&self) -> f64 {
+        if let Some(map) = self.as_affine() {
+            return map.determinant().abs().sqrt().recip();
+        }
+        const PLACES: u32 = 5;
+        let mut most = 0.0_f64;
+        for i in 0..PLACES * PLACES {
+            let share = [i % PLACES, i / PLACES].map(|i| (f64::from(i) + 0.5) / f64::from(PLACES));
+            let [x, y] = [0, 1].map(|axis| share[axis] * f64::from(self.size[axis]));
+            let [here, right, below] = [[x, y], [x + 1.0, y], [x, y + 1.0]].map(|p| self.back(p));
+            let [a, b] = [right[0] - here[0], right[1] - here[1]];
+            let [c, d] = [below[0] - here[0], below[1] - here[1]];
+            most = most.max((a * d - b * c).abs().sqrt());
+        }
+        most
     }
 }
 
@@ -141,28 +194,39 @@ pub(super) fn part(side: u32, share: f64) -> u32 {
 
 /// Resamples with bilinear weights; what comes from outside is black. Where the image
 /// shrinks, several places a pixel are averaged, so that fine structure does not alias.
-pub(super) fn warp(image: &Linear, motion: &Motion) -> Linear {
-    let back = motion.map.inverse();
-    if back.moves_whole_pixels() {
-        return Linear::from_fn(motion.size[0], motion.size[1], |x, y| {
+/// Flips and crops move levels as they are.
+pub(super) fn warp(mut picture: Picture, motion: &Motion) -> Picture {
+    let [width, height] = picture.size();
+    if let Some(back) = motion.as_affine().map(Affine::inverse)
+        && back.moves_whole_pixels()
+    {
+        return picture.rearranged(motion.size, |x, y| {
             let [x, y] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
-            let outside = Rgb([0.0; 3]);
-            let inside = x >= 0.0 && y >= 0.0;
-            let pixel = image.get_pixel_checked(x as u32, y as u32);
-            *pixel.filter(|_| inside).unwrap_or(&outside)
+            let inside = x >= 0.0 && y >= 0.0 && x < f64::from(width) && y < f64::from(height);
+            inside.then_some([x as u32, y as u32])
         });
     }
-    let shrink = motion.map.determinant().abs().sqrt().recip();
-    let places = (shrink - 1e-6).ceil().clamp(1.0, 8.0) as u32;
+    let moved = resampled(picture.light(), motion);
+    picture.set_light(moved);
+    picture
+}
+
+fn resampled(image: &Linear, motion: &Motion) -> Linear {
+    let places = (motion.shrinkage() - 1e-6).ceil().clamp(1.0, 8.0) as u32;
     let offsets: Vec<f64> = (0..places)
         .map(|i| (f64::from(i) + 0.5) / f64::from(places))
         .collect();
     let weight = 1.0 / (places * places) as f32;
+    let affine = motion.as_affine().map(Affine::inverse);
+    let back = |place| match &affine {
+        Some(map) => map.point(place),
+        None => motion.back(place),
+    };
     Linear::from_fn(motion.size[0], motion.size[1], |x, y| {
         let mut sum = [0.0; 3];
         for dy in &offsets {
             for dx in &offsets {
-                let from = back.point([f64::from(x) + dx, f64::from(y) + dy]);
+                let from = back([f64::from(x) + dx, f64::from(y) + dy]);
                 add_bilinear(image, from, weight, &mut sum);
             }
         }
@@ -210,12 +274,10 @@ pub(super) fn warp_nearest<T: image::Primitive>(
     image: &ImageBuffer<Luma<T>, Vec<T>>,
     motion: &Motion,
 ) -> ImageBuffer<Luma<T>, Vec<T>> {
-    let back = motion.map.inverse();
+    let [width, height] = [image.width(), image.height()].map(f64::from);
     ImageBuffer::from_fn(motion.size[0], motion.size[1], |x, y| {
-        let [x, y] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
-        let inside =
-            x >= 0.0 && y >= 0.0 && x < f64::from(image.width()) && y < f64::from(image.height());
-        if inside {
+        let [x, y] = motion.back([f64::from(x) + 0.5, f64::from(y) + 0.5]);
+        if x >= 0.0 && y >= 0.0 && x < width && y < height {
             *image.get_pixel(x as u32, y as u32)
         } else {
             Luma([T::zero()])
@@ -226,15 +288,23 @@ pub(super) fn warp_nearest<T: image::Primitive>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::RgbImage;
 
-    fn affine(rotate_deg: f64, scale: f64, shear_deg: f64, translate: [f64; 2]) -> Transform {
-        Transform::Affine {
+    fn affine(rotate_deg: f64, scale: f64, shear_deg: f64, translate: [f64; 2]) -> Drawn {
+        Drawn::from(Transform::Affine {
             rotate_deg,
             scale,
             shear_deg,
-            translate,
+            translate_x: translate[0],
+            translate_y: translate[1],
             min_visible: 0.25,
-        }
+        })
+    }
+
+    fn flip() -> Drawn {
+        Drawn::from(Transform::FlipHorizontal {
+            keypoint_pairs: Vec::new(),
+        })
     }
 
     fn close([x, y]: [f64; 2], [u, v]: [f64; 2]) {
@@ -247,9 +317,7 @@ mod tests {
     /// Worked by hand for an image of 200 x 100 pixels, whose centre is (100, 50).
     #[test]
     fn points_go_where_they_should() {
-        let at = |transform: &Transform, point| {
-            Motion::of(transform, [200, 100]).unwrap().map.point(point)
-        };
+        let at = |step: &Drawn, point| Motion::of(step, [200, 100]).unwrap().point(point);
         // Right of the centre goes below it: clockwise as seen.
         close(
             at(&affine(90.0, 1.0, 0.0, [0.0; 2]), [120.0, 50.0]),
@@ -267,17 +335,18 @@ mod tests {
             at(&affine(0.0, 1.0, 0.0, [0.1, -0.2]), [0.0, 0.0]),
             [20.0, -20.0],
         );
-        // 160 x 50 pixels are left; a quarter of the free 40 is 10, half of 50 is 25.
-        let crop = Transform::Crop {
-            width: 0.8,
-            height: 0.5,
+        // A share of 0.4 and an aspect of 4 leave 0.8 of the width and 0.2 of the height,
+        // 160 x 20 pixels; a quarter of the free 40 is 10, half of 80 is 40.
+        let crop = Drawn::from(Transform::Crop {
+            size: 0.4,
+            aspect: 4.0,
             x: 0.25,
             y: 0.5,
             min_visible: 0.25,
-        };
-        assert_eq!(Motion::of(&crop, [200, 100]).unwrap().size, [160, 50]);
-        close(at(&crop, [15.0, 30.0]), [5.0, 5.0]);
-        let resize = Transform::Resize { factor: 0.333 };
+        });
+        assert_eq!(Motion::of(&crop, [200, 100]).unwrap().size, [160, 20]);
+        close(at(&crop, [15.0, 45.0]), [5.0, 5.0]);
+        let resize = Drawn::from(Transform::Resize { factor: 0.333 });
         assert_eq!(Motion::of(&resize, [200, 100]).unwrap().size, [67, 33]);
         close(at(&resize, [200.0, 100.0]), [67.0, 33.0]);
     }
@@ -286,10 +355,13 @@ mod tests {
     fn composition_and_inverse_are_those_of_maps() {
         let steps = [
             affine(20.0, 1.3, 5.0, [0.1, 0.0]),
-            Transform::FlipHorizontal {
-                keypoint_pairs: Vec::new(),
-            },
-            Transform::Resize { factor: 0.5 },
+            flip(),
+            Drawn::from(Transform::LensDistortion {
+                k1: 0.1,
+                k2: 0.0,
+                min_visible: 0.25,
+            }),
+            Drawn::from(Transform::Resize { factor: 0.5 }),
         ];
         let whole = Motion::of_all(&steps, [64, 48]).unwrap();
         assert_eq!(whole.size, [32, 24]);
@@ -297,28 +369,28 @@ mod tests {
         let mut size = [64, 48];
         for step in &steps {
             let motion = Motion::of(step, size).unwrap();
-            (point, size) = (motion.map.point(point), motion.size);
+            (point, size) = (motion.point(point), motion.size);
         }
-        close(whole.map.point([11.0, 7.0]), point);
-        close(whole.map.inverse().point(point), [11.0, 7.0]);
+        close(whole.point([11.0, 7.0]), point);
+        close(whole.back(point), [11.0, 7.0]);
+        assert_eq!(whole.maps.len(), 3, "the first two are one map");
+        assert!(whole.mirrors() && whole.bends_lines());
     }
 
     #[test]
     fn flips_and_crops_move_pixels_without_resampling() {
-        let image = Linear::from_fn(7, 5, |x, y| Rgb([x as f32, y as f32, (x * y) as f32]));
-        let flip = Transform::FlipHorizontal {
-            keypoint_pairs: Vec::new(),
-        };
-        let once = Motion::of(&flip, [7, 5]).unwrap();
-        let flipped = warp(&image, &once);
-        assert_eq!(flipped.get_pixel(0, 3), image.get_pixel(6, 3));
-        assert_eq!(warp(&flipped, &once), image);
+        let image = RgbImage::from_fn(7, 5, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+        let once = Motion::of(&flip(), [7, 5]).unwrap();
+        let flipped = warp(Picture::new(image.clone()), &once);
+        let twice = warp(flipped.clone(), &once).into_image();
+        assert_eq!(flipped.into_image().get_pixel(0, 3), image.get_pixel(6, 3));
+        assert_eq!(twice, image);
     }
 
     #[test]
     fn shrinking_averages_instead_of_aliasing() {
         let stripes = Linear::from_fn(64, 64, |x, _| Rgb([(x % 2) as f32; 3]));
-        let small = warp(
+        let small = resampled(
             &stripes,
             &Motion::of(&affine(0.0, 0.25, 0.0, [0.0; 2]), [64, 64]).unwrap(),
         );

@@ -29,6 +29,10 @@ pub struct LabelChanges {
     /// What could not be carried along, with the number of labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, usize>,
+    /// Faults that were planted: the transform's name, and the identifiers of the labels in
+    /// the source data set that have it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, Vec<u64>>,
 }
 
 /// A label that too little is visible of.
@@ -42,14 +46,22 @@ pub struct DroppedLabel {
 }
 
 impl LabelChanges {
-    fn lose(&mut self, what: &str) {
+    pub(super) fn lose(&mut self, what: &str) {
         *self.lost.entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn drop(&mut self, label: &Annotation, visible: f64) {
+        self.dropped.push(DroppedLabel {
+            id: label.id,
+            category_id: label.category_id,
+            visible: (visible * 1e4).round() / 1e4,
+        });
     }
 }
 
 /// How labels are to be carried.
 pub(super) struct Carriage<'a> {
-    pub motion: Motion,
+    pub motion: &'a Motion,
     /// Size of the image that they come from, in pixels.
     pub from: [u32; 2],
     /// Least visible share of an object that is kept.
@@ -64,6 +76,8 @@ struct Moved {
     bbox: Option<BoundingBox>,
     /// Share of the shape within the new image, in `0..=1`.
     visible: f64,
+    /// Factor by which the area of the whole shape grew.
+    growth: f64,
 }
 
 impl Carriage<'_> {
@@ -88,7 +102,7 @@ impl Carriage<'_> {
         let hull = moved.as_ref().and_then(|moved| moved.bbox);
         // An upright box is carried exactly; only what is turned or cut can be made
         // tighter by the outline.
-        let upright = self.motion.map.keeps_boxes_upright();
+        let upright = self.motion.keeps_boxes_upright();
         let is_cut = visible < 1.0 - 1e-9 || moved_box.visible < 1.0 - 1e-9;
         let bbox = if upright && !is_cut {
             moved_box.bbox
@@ -96,15 +110,11 @@ impl Carriage<'_> {
             hull.or(moved_box.bbox)
         };
         let Some(bbox) = bbox.filter(|_| visible > 0.0 && visible >= self.min_visible) else {
-            changes.dropped.push(DroppedLabel {
-                id: label.id,
-                category_id: label.category_id,
-                visible: (visible * 1e4).round() / 1e4,
-            });
+            changes.drop(&label, visible);
             return None;
         };
         changes.cut += usize::from(is_cut);
-        label.area *= self.motion.map.determinant().abs() * visible;
+        label.area *= moved.as_ref().unwrap_or(&moved_box).growth * visible;
         label.bbox = bbox;
         if let Some(moved) = moved {
             match moved.shape {
@@ -121,12 +131,7 @@ impl Carriage<'_> {
         }
         self.carry_keypoints(&mut label, changes);
         self.carry_whole(&mut label, changes);
-        if let Some(share) = label.extra.get("visible_fraction").and_then(Value::as_f64) {
-            let share = (share * visible * 1e4).round() / 1e4;
-            label
-                .extra
-                .insert("visible_fraction".to_owned(), json!(share));
-        }
+        scale_visible_fraction(&mut label, visible);
         self.remove_unknown_places(&mut label, changes);
         Some(label)
     }
@@ -151,7 +156,7 @@ impl Carriage<'_> {
         // Where the picture is turned, the box of the outline is tighter than that of the box.
         let hull = mask.as_ref().and_then(|mask| mask.bbox);
         let around = moved.and_then(|moved| moved.bbox);
-        let upright = self.motion.map.keeps_boxes_upright();
+        let upright = self.motion.keeps_boxes_upright();
         let around = if upright { around } else { hull.or(around) };
         if let (Some(_), Some(around)) = (bbox, around) {
             let around = around.joined(&label.bbox);
@@ -190,9 +195,10 @@ impl Carriage<'_> {
 
     fn polygons(&self, polygons: &[Polygon]) -> Moved {
         let [width, height] = self.motion.size.map(f64::from);
-        let (mut whole, mut inside, mut kept) = (0.0, 0.0, Vec::new());
+        let (mut before, mut whole, mut inside, mut kept) = (0.0, 0.0, 0.0, Vec::new());
         for polygon in polygons {
-            let moved: Polygon = polygon.iter().map(|p| self.motion.map.point(*p)).collect();
+            let moved = self.outline(polygon);
+            before += area(polygon);
             whole += area(&moved);
             let clipped = clip(moved, width, height);
             let left = area(&clipped);
@@ -207,7 +213,27 @@ impl Carriage<'_> {
             // Rounding must not make a whole object look cut.
             visible: if visible > 1.0 - 1e-9 { 1.0 } else { visible },
             shape: (!kept.is_empty()).then_some(Outline::Polygons(kept)),
+            growth: if before > 0.0 { whole / before } else { 1.0 },
         }
+    }
+
+    /// A polygon after the move. Where lines bend, its edges are followed in short pieces.
+    fn outline(&self, polygon: &[[f64; 2]]) -> Polygon {
+        const PIECE_PX: f64 = 4.0;
+        if !self.motion.bends_lines() {
+            return polygon.iter().map(|p| self.motion.point(*p)).collect();
+        }
+        let mut moved = Polygon::new();
+        for (from, to) in polygon.iter().zip(polygon.iter().cycle().skip(1)) {
+            let length = (to[0] - from[0]).hypot(to[1] - from[1]);
+            let pieces = (length / PIECE_PX).ceil().clamp(1.0, 4096.0) as usize;
+            for piece in 0..pieces {
+                let t = piece as f64 / pieces as f64;
+                let place = [0, 1].map(|axis| from[axis] + t * (to[axis] - from[axis]));
+                moved.push(self.motion.point(place));
+            }
+        }
+        moved
     }
 
     fn mask(&self, rle: &Rle, compressed: bool) -> Moved {
@@ -218,20 +244,19 @@ impl Carriage<'_> {
         let (mut whole, mut inside) = (0_u64, 0_u64);
         for x in before.x as usize..before.right() as usize {
             for y in (before.y as usize..before.bottom() as usize).filter(|y| on(x, *y)) {
-                let [x, y] = self.motion.map.point([x as f64 + 0.5, y as f64 + 0.5]);
+                let [x, y] = self.motion.point([x as f64 + 0.5, y as f64 + 0.5]);
                 let (w, h) = (f64::from(width), f64::from(height));
                 whole += 1;
                 inside += u64::from((0.0..w).contains(&x) && (0.0..h).contains(&y));
             }
         }
-        let around = corners(&before).map(|point| self.motion.map.point(point));
+        let around = self.outline(&corners(&before));
         let around = hull(around.iter()).expect("four corners have an extent");
         let bound = |value: f64, most: u32| value.clamp(0.0, f64::from(most)) as u32;
-        let back = self.motion.map.inverse();
         let mut target = vec![0_u8; width as usize * height as usize];
         for x in bound(around.x, width)..bound(around.right().ceil(), width) {
             for y in bound(around.y, height)..bound(around.bottom().ceil(), height) {
-                let [u, v] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
+                let [u, v] = self.motion.back([f64::from(x) + 0.5, f64::from(y) + 0.5]);
                 let within = u >= 0.0 && v >= 0.0 && u < f64::from(rle.w) && v < f64::from(rle.h);
                 if within && on(u as usize, v as usize) {
                     target[x as usize * height as usize + y as usize] = 1;
@@ -243,6 +268,7 @@ impl Carriage<'_> {
         Moved {
             bbox: rle.as_ref().map(|rle| mask::to_bbox(rle).into()),
             visible: inside as f64 / whole.max(1) as f64,
+            growth: 1.0,
             shape: rle.map(|rle| Outline::Mask { rle, compressed }),
         }
     }
@@ -262,7 +288,7 @@ impl Carriage<'_> {
         let mut points: Vec<[f64; 3]> = flat
             .chunks_exact(3)
             .map(|point| {
-                let [x, y] = self.motion.map.point([point[0], point[1]]);
+                let [x, y] = self.motion.point([point[0], point[1]]);
                 let inside = (0.0..width).contains(&x) && (0.0..height).contains(&y);
                 if point[2] > 0.0 && inside {
                     [x, y, point[2]]
@@ -271,7 +297,7 @@ impl Carriage<'_> {
                 }
             })
             .collect();
-        if self.motion.map.determinant() < 0.0 {
+        if self.motion.mirrors() {
             if self.keypoint_pairs.is_empty() {
                 changes.lose(
                     "keypoints: left and right keep their names in the mirror; give keypoint_pairs",
@@ -326,6 +352,87 @@ fn holds_numbers(value: &Value) -> bool {
             .any(|item| item.is_number() || holds_numbers(item)),
         Value::Object(map) => map.values().any(holds_numbers),
         _ => false,
+    }
+}
+
+/// Takes what is hidden from the labels of an image of `size` pixels: the marked pixels of
+/// `hidden`, row by row. An outline becomes the mask of what is left, and its box is the extent
+/// of that; a box without an outline stays. A hidden keypoint is marked as one that is not
+/// seen. A label of which less than `min_visible` is left is dropped.
+pub(super) fn hide(
+    labels: &mut Vec<Annotation>,
+    size: [u32; 2],
+    hidden: &[u8],
+    min_visible: f64,
+    changes: &mut LabelChanges,
+) {
+    let [width, height] = size;
+    let is_hidden = |x: u32, y: u32| hidden[y as usize * width as usize + x as usize] != 0;
+    let all = std::mem::take(labels);
+    for mut label in all {
+        let segmentation = label.extra.get("segmentation");
+        let outline = segmentation.and_then(|value| Outline::parse(value, size));
+        let mut canvas = Vec::new();
+        if let Some(outline) = &outline {
+            canvas.resize(hidden.len(), 0);
+            outline.draw(&mut canvas, size.map(|side| side as usize), size);
+        }
+        let is_own = |x: u32, y: u32| {
+            canvas.is_empty() || canvas[y as usize * width as usize + x as usize] != 0
+        };
+        let range = |low: f64, high: f64, most: u32| {
+            let bound = |value: f64| value.clamp(0.0, f64::from(most)) as u32;
+            bound(low.floor())..bound(high.ceil())
+        };
+        let (mut own, mut lost) = (0_u64, 0_u64);
+        for y in range(label.bbox.y, label.bbox.bottom(), height) {
+            for x in range(label.bbox.x, label.bbox.right(), width) {
+                let is_own = is_own(x, y);
+                own += u64::from(is_own);
+                lost += u64::from(is_own && is_hidden(x, y));
+            }
+        }
+        if lost > 0 {
+            let visible = 1.0 - lost as f64 / own as f64;
+            if lost == own || visible < min_visible {
+                changes.drop(&label, visible);
+                continue;
+            }
+            if outline.is_some() {
+                let left = |x: u32, y: u32| is_own(x, y) && !is_hidden(x, y);
+                let rest = Outline::of_pixels(size, &label.bbox, left);
+                label.area = (own - lost) as f64;
+                label.bbox = rest.extent().unwrap_or(label.bbox);
+                label
+                    .extra
+                    .insert("segmentation".to_owned(), rest.to_json());
+            }
+            scale_visible_fraction(&mut label, visible);
+        }
+        let keypoints = label.extra.get("keypoints").and_then(numbers);
+        if let Some(points) = keypoints.filter(|flat| flat.len() % 3 == 0) {
+            let flat: Vec<Value> = points
+                .chunks_exact(3)
+                .flat_map(|point| {
+                    let [x, y] = [point[0], point[1]];
+                    let inside =
+                        x >= 0.0 && y >= 0.0 && x < f64::from(width) && y < f64::from(height);
+                    let unseen = point[2] > 1.0 && inside && is_hidden(x as u32, y as u32);
+                    let v = if unseen { 1 } else { point[2] as u8 };
+                    [json!(x), json!(y), json!(v)]
+                })
+                .collect();
+            label.extra.insert("keypoints".to_owned(), flat.into());
+        }
+        labels.push(label);
+    }
+}
+
+fn scale_visible_fraction(label: &mut Annotation, visible: f64) {
+    if let Some(share) = label.extra.get("visible_fraction").and_then(Value::as_f64) {
+        let share = (share * visible * 1e4).round() / 1e4;
+        let key = "visible_fraction".to_owned();
+        label.extra.insert(key, json!(share));
     }
 }
 

@@ -29,7 +29,7 @@ pub fn srgb_from_linear(linear: f32) -> f32 {
 }
 
 /// Linear light of each 8-bit level.
-static LINEAR_OF_LEVEL: LazyLock<[f32; 256]> =
+pub(super) static LINEAR_OF_LEVEL: LazyLock<[f32; 256]> =
     LazyLock::new(|| std::array::from_fn(|level| linear_from_srgb(level as f32 / 255.0)));
 
 /// The least linear light that rounds to each 8-bit level.
@@ -61,53 +61,42 @@ pub(super) fn decode(image: &RgbImage) -> Linear {
 
 /// Clips at white, as a sensor does, and rounds to 8 bits.
 pub(super) fn encode(linear: &Linear) -> RgbImage {
-    let (floors, levels) = (&*FLOOR_OF_LEVEL, &*LEVEL_OF_CELL);
     let mut image = RgbImage::new(linear.width(), linear.height());
     for (to, from) in image.iter_mut().zip(linear.as_raw()) {
-        let value = from.clamp(0.0, 1.0);
-        let mut level = levels[(value * CELLS as f32) as usize];
-        // A cell is narrower than two levels, so that this steps at most twice.
-        while level < 255 && floors[usize::from(level) + 1] <= value {
-            level += 1;
-        }
-        *to = level;
+        *to = level_of(*from);
     }
     image
 }
 
-/// Light beyond white and below black is lost.
-pub(super) fn clip(image: &mut Linear) {
-    for value in image.iter_mut() {
-        *value = value.clamp(0.0, 1.0);
+/// The nearest 8-bit level of linear light; that beyond white is white.
+pub(super) fn level_of(linear: f32) -> u8 {
+    let (floors, levels) = (&*FLOOR_OF_LEVEL, &*LEVEL_OF_CELL);
+    let value = linear.clamp(0.0, 1.0);
+    let mut level = levels[(value * CELLS as f32) as usize];
+    // A cell is narrower than two levels, so that this steps at most twice.
+    while level < 255 && floors[usize::from(level) + 1] <= value {
+        level += 1;
     }
+    level
 }
 
-pub(super) fn scale_channels(image: &mut Linear, gains: [f32; 3]) {
-    for pixel in image.pixels_mut() {
-        for (value, gain) in pixel.0.iter_mut().zip(gains) {
-            *value *= gain;
-        }
-    }
-}
-
-/// Raises the encoded value to a power: below 1 brightens the dark parts.
-pub(super) fn gamma(image: &mut Linear, power: f32) {
+/// Raises an encoded value to a power, in linear light: below 1 brightens the dark parts.
+pub(super) fn gamma(power: f32) -> impl Fn(f32) -> f32 {
     /// Below, where the curve can be steep, it is not read from the table.
     const TABLE_FROM: f32 = 0.02;
-    let exact = |linear: f32| linear_from_srgb(srgb_from_linear(linear).powf(power));
+    let exact = move |linear: f32| linear_from_srgb(srgb_from_linear(linear).powf(power));
     let table: Vec<f32> = (0..=CELLS + 1)
         .map(|cell| exact((cell as f32 / CELLS as f32).min(1.0)))
         .collect();
-    for value in image.iter_mut() {
+    move |value| {
         let linear = value.clamp(0.0, 1.0);
-        *value = if linear < TABLE_FROM {
-            exact(linear)
-        } else {
-            let place = linear * CELLS as f32;
-            let share = place - place.floor();
-            let cell = place as usize;
-            table[cell] + share * (table[cell + 1] - table[cell])
-        };
+        if linear < TABLE_FROM {
+            return exact(linear);
+        }
+        let place = linear * CELLS as f32;
+        let share = place - place.floor();
+        let cell = place as usize;
+        table[cell] + share * (table[cell + 1] - table[cell])
     }
 }
 
@@ -211,15 +200,15 @@ mod tests {
     #[test]
     fn gamma_raises_the_encoded_value() {
         // Level 64 to the power 0.5: 255 * sqrt(64 / 255) = 127.75.
-        let mut image = decode(&RgbImage::from_pixel(1, 1, Rgb([64, 0, 255])));
-        gamma(&mut image, 0.5);
-        assert_eq!(encode(&image).get_pixel(0, 0).0, [128, 0, 255]);
+        let raised =
+            [64_u8, 0, 255].map(|level| level_of(gamma(0.5)(LINEAR_OF_LEVEL[usize::from(level)])));
+        assert_eq!(raised, [128, 0, 255]);
         for power in [0.1, 0.8, 1.7, 10.0] {
-            let mut image = Linear::from_fn(5000, 1, |x, _| Rgb([x as f32 / 4999.0; 3]));
-            gamma(&mut image, power);
-            for (x, _, pixel) in image.enumerate_pixels() {
-                let exact = srgb_from_linear(x as f32 / 4999.0).powf(power);
-                let levels = 255.0 * (srgb_from_linear(pixel[0]) - exact).abs();
+            let raised = gamma(power);
+            for x in 0..5000 {
+                let value = x as f32 / 4999.0;
+                let exact = srgb_from_linear(value).powf(power);
+                let levels = 255.0 * (srgb_from_linear(raised(value)) - exact).abs();
                 assert!(levels < 0.05, "{power} at {x}: {levels} levels off");
             }
         }

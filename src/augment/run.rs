@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::sidecar::carried_sidecars;
-use super::{AugmentError, AugmentPlan, LabelChanges, Transform, apply, compression};
+use super::{
+    AugmentError, AugmentPlan, DepthMap, Drawn, LabelChanges, Library, Stage, Subject, Transform,
+    apply, compression,
+};
 use crate::dataset::{
     Begun, Dataset, DatasetWriter, ImageFile, NewSample, Origin, Sample, read_image,
 };
@@ -26,6 +29,9 @@ pub struct AugmentSummary {
     pub dropped: usize,
     /// What could not be carried along, with the number of labels.
     pub lost: BTreeMap<String, usize>,
+    /// Faults that were planted, with the number of labels.
+    #[serde(default)]
+    pub faults: BTreeMap<String, usize>,
 }
 
 /// Writes one augmented image for each image of `input`, on the current rayon pool.
@@ -58,6 +64,7 @@ pub fn augment_dataset(
             let stems = stems(input);
             let job = Job {
                 plan,
+                library: &Library::open(plan, input)?,
                 root: &input.root,
                 seed,
                 hash: &hash,
@@ -128,6 +135,9 @@ fn summary_of(dataset: &Dataset) -> AugmentSummary {
         for (what, count) in changes.lost {
             *summary.lost.entry(what).or_default() += count;
         }
+        for (what, labels) in changes.faults {
+            *summary.faults.entry(what).or_default() += labels.len();
+        }
     }
     summary
 }
@@ -135,6 +145,7 @@ fn summary_of(dataset: &Dataset) -> AugmentSummary {
 /// What the images of one run have in common.
 struct Job<'a> {
     plan: &'a AugmentPlan,
+    library: &'a Library<'a>,
     root: &'a Path,
     seed: u64,
     hash: &'a PlanHash,
@@ -142,17 +153,29 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn augmented(&self, sample: &Sample, stem: &str) -> Result<NewSample, AugmentError> {
-        let transforms = self.plan.draw(self.seed, &sample.file_name);
+        let steps = self.plan.draw(self.seed, &sample.file_name, self.library);
         // The file itself is the last compression: what was drawn is what is stored.
-        let (now, quality) = match transforms.split_last() {
-            Some((Transform::Jpeg { quality }, now)) => (now, Some(*quality)),
-            _ => (&transforms[..], None),
-        };
+        let last = steps
+            .iter()
+            .rposition(|step| step.transform.stage() != Stage::Labels);
+        let quality = last.and_then(|last| match steps[last].transform {
+            Transform::Jpeg { quality } => Some((last, quality as u8)),
+            _ => None,
+        });
+        let mut now = steps.clone();
+        if let Some((last, _)) = quality {
+            now.remove(last);
+        }
         let image = read_image(&sample.path)?;
         let from = [image.width(), image.height()];
-        let out = apply(now, image, sample.annotations.clone());
+        let subject = Subject {
+            image,
+            annotations: sample.annotations.clone(),
+            depth: self.depth(sample, &now)?,
+        };
+        let out = apply(&now, subject, self.library)?;
         let (ending, bytes) = match quality {
-            Some(quality) => ("jpg", compression::jpeg(&out.image, quality)),
+            Some((_, quality)) => ("jpg", compression::jpeg(&out.image, quality)),
             None => ("png", self.png(sample, &out.image)?),
         };
         let mut record = sample.record.clone();
@@ -163,7 +186,7 @@ impl Job<'_> {
         record.seed = Some(self.seed);
         record.plan = Some(self.hash.clone());
         let factors = &mut record.factors;
-        factors.insert("transforms".to_owned(), json!(transforms));
+        factors.insert("transforms".to_owned(), json!(steps));
         factors.shift_remove("labels");
         if let Some(changes) = out.changes {
             factors.insert("labels".to_owned(), json!(changes));
@@ -175,8 +198,14 @@ impl Job<'_> {
             height: out.image.height(),
             annotations: out.annotations,
             record,
-            sidecars: carried_sidecars(self.root, &sample.file_name, stem, now, from)?,
+            sidecars: carried_sidecars(self.root, &sample.file_name, stem, &now, from)?,
         })
+    }
+
+    /// Distances, where a step asks for them and the data set has them.
+    fn depth(&self, sample: &Sample, steps: &[Drawn]) -> Result<Option<DepthMap>, AugmentError> {
+        let _ = (sample, steps);
+        Ok(None)
     }
 
     fn png(&self, sample: &Sample, image: &image::RgbImage) -> Result<Vec<u8>, AugmentError> {
@@ -333,10 +362,14 @@ mod tests {
         let mut endings = BTreeMap::new();
         for (sample, before) in dataset.samples.iter().zip(&input.samples) {
             let record = &sample.record;
-            let transforms: Vec<Transform> =
+            let steps: Vec<Drawn> =
                 serde_json::from_value(record.factors["transforms"].clone()).unwrap();
-            let source = read_image(Path::new(&record.source)).unwrap();
-            let replayed = apply(&transforms, source, before.annotations.clone());
+            let subject = Subject {
+                image: read_image(Path::new(&record.source)).unwrap(),
+                annotations: before.annotations.clone(),
+                depth: None,
+            };
+            let replayed = apply(&steps, subject, &Library::default()).unwrap();
             assert_eq!(replayed.image, read_image(&sample.path).unwrap());
             assert_eq!(replayed.annotations.len(), sample.annotations.len());
             assert_eq!(record.source_origin, Some(Origin::Real));
@@ -345,9 +378,9 @@ mod tests {
             let mask = dataset.root.join("masks").join(&before.file_name);
             let mask = image::open(mask).unwrap().into_luma16();
             assert_eq!(mask.dimensions(), (sample.width, sample.height));
-            let flipped = transforms
+            let flipped = steps
                 .iter()
-                .any(|next| matches!(next, Transform::FlipHorizontal { .. }));
+                .any(|next| matches!(next.transform, Transform::FlipHorizontal { .. }));
             let (left, right) = (
                 mask.get_pixel(0, 0)[0],
                 mask.get_pixel(sample.width - 1, 0)[0],

@@ -6,12 +6,12 @@ use std::path::Path;
 use image::{DynamicImage, ImageFormat};
 
 use super::geometry::{Motion, warp_nearest};
-use super::{AugmentError, Transform};
+use super::{AugmentError, Drawn, Stage};
 use crate::dataset::{DatasetError, SIDECARS, sidecar_path};
 
 /// The sidecars of an image, resampled to the nearest pixel where transforms move it:
 /// path in the new data set, and content. Normals would have to turn with the picture, and
-/// are left out there.
+/// are left out there; none is carried where the picture has become another one.
 ///
 /// # Errors
 /// A sidecar that cannot be read or has another size than the image.
@@ -19,10 +19,13 @@ pub(super) fn carried_sidecars(
     root: &Path,
     file_name: &str,
     new_stem: &str,
-    transforms: &[Transform],
+    steps: &[Drawn],
     size: [u32; 2],
 ) -> Result<Vec<(String, Vec<u8>)>, AugmentError> {
     let mut carried = Vec::new();
+    let is_new = steps
+        .iter()
+        .any(|step| step.transform.stage() == Stage::Composition);
     for folder in SIDECARS {
         let path = root.join(sidecar_path(folder, file_name));
         if !path.is_file() {
@@ -32,7 +35,8 @@ pub(super) fn carried_sidecars(
             path: path.clone(),
             source,
         })?;
-        let bytes = match Motion::of_all(transforms, size) {
+        let bytes = match Motion::of_all(steps, size) {
+            _ if is_new => continue,
             Some(_) if folder == "normals" => continue,
             Some(motion) => moved(&bytes, &path, &motion, size)?,
             None => bytes,

@@ -1,97 +1,30 @@
 //! Concrete transforms and their application to pixels and labels.
 
-use image::RgbImage;
-use image::imageops::{self, FilterType};
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
+use image::imageops::{self, FilterType};
+use image::{ImageBuffer, Luma, RgbImage};
+
+use super::collage::{self, Cutting, Pasting};
 use super::geometry::{self, Motion};
 use super::label::{Carriage, LabelChanges};
 use super::photometric::{self, Linear};
-use super::{blur, compression};
+use super::picture::Picture;
+use super::{AugmentError, Drawn, Library, Transform};
+use super::{blur, compression, fault, transfer};
 use crate::annotation::Annotation;
+use crate::dataset::read_image;
 
-/// One transform with all its parameters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Transform {
-    /// Left and right change places; keypoints of a pair swap names.
-    FlipHorizontal {
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        keypoint_pairs: Vec<[usize; 2]>,
-    },
-    /// Top and bottom change places; keypoints of a pair swap names.
-    FlipVertical {
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        keypoint_pairs: Vec<[usize; 2]>,
-    },
-    /// Shear along x, rotation (clockwise as seen) and scale about the centre, then a
-    /// shift by fractions of width and height. What comes from outside is black.
-    Affine {
-        rotate_deg: f64,
-        scale: f64,
-        shear_deg: f64,
-        translate: [f64; 2],
-        min_visible: f64,
-    },
-    /// A part of the image: shares of width and height, and where in the free room it
-    /// lies, 0 for left or top and 1 for right or bottom.
-    Crop {
-        width: f64,
-        height: f64,
-        x: f64,
-        y: f64,
-        min_visible: f64,
-    },
-    /// Exposure in stops: linear light times `2^ev`.
-    Exposure { ev: f64 },
-    /// Gains of red, green and blue in linear light.
-    WhiteBalance { gains: [f64; 3] },
-    /// The light's colour, see [`super::colour_temperature_gains`].
-    ColourTemperature { kelvin: f64, tint_duv: f64 },
-    /// Blur by a disc.
-    Defocus { radius_px: f64 },
-    /// Blur by a line.
-    MotionBlur { length_px: f64, angle_deg: f64 },
-    /// Variance `shot * v + read^2` in linear light.
-    Noise { shot: f64, read: f64, seed: u64 },
-    /// The encoded value to a power.
-    Gamma { power: f64 },
-    /// Reduction to a part of the size and enlargement back to it.
-    Downscale { factor: f64 },
-    /// Reduction to a part of the size, boxes along with it.
-    Resize { factor: f64 },
-    /// JPEG compression at a quality in `1..=100`.
-    Jpeg { quality: u8 },
-}
+/// Distances from the camera's plane in metres, of an image's size; 0 where nothing is.
+pub type DepthMap = ImageBuffer<Luma<f32>, Vec<f32>>;
 
-impl Transform {
-    /// Whether pixels only change places, so that several can be done in one go.
-    fn moves_pixels(&self) -> bool {
-        matches!(
-            self,
-            Transform::FlipHorizontal { .. }
-                | Transform::FlipVertical { .. }
-                | Transform::Affine { .. }
-                | Transform::Crop { .. }
-        )
-    }
-
-    fn min_visible(&self) -> f64 {
-        match self {
-            Transform::Affine { min_visible, .. } | Transform::Crop { min_visible, .. } => {
-                *min_visible
-            }
-            _ => 0.0,
-        }
-    }
-
-    fn keypoint_pairs(&self) -> &[[usize; 2]] {
-        match self {
-            Transform::FlipHorizontal { keypoint_pairs }
-            | Transform::FlipVertical { keypoint_pairs } => keypoint_pairs,
-            _ => &[],
-        }
-    }
+/// What is augmented.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub image: RgbImage,
+    pub annotations: Vec<Annotation>,
+    /// Used by what depends on distance; without it, a plain ramp is taken in its place.
+    pub depth: Option<DepthMap>,
 }
 
 /// An image and its labels after some transforms.
@@ -99,106 +32,302 @@ impl Transform {
 pub struct Augmented {
     pub image: RgbImage,
     pub annotations: Vec<Annotation>,
-    /// What became of the labels; `None` where no transform moved pixels.
+    /// What became of the labels; `None` where no transform could change any.
     pub changes: Option<LabelChanges>,
 }
 
-/// Applies transforms in order. Neighbouring geometric transforms are joined into one,
+/// Applies steps in order. Neighbouring geometric transforms are joined into one,
 /// so that pixels are resampled and labels cut once.
 ///
 /// A label keeps its outline (polygons, run-length mask) and keypoints. Its box is
 /// the moved box where that stays upright and whole, else the extent of the moved
-/// outline within the image, or of the moved box's corners where there is none. A
+/// outline within the image, or of the moved box's outline where there is none. A
 /// label of which less than `min_visible` is left is dropped.
-pub fn apply(transforms: &[Transform], image: RgbImage, labels: Vec<Annotation>) -> Augmented {
-    let (mut annotations, mut changes) = (labels, None);
-    if transforms.is_empty() {
-        return Augmented {
-            image,
-            annotations,
-            changes,
-        };
-    }
-    let mut linear = photometric::decode(&image);
-    let mut rest = transforms;
+///
+/// # Errors
+/// Another picture that a step takes from cannot be read.
+pub fn apply(
+    steps: &[Drawn],
+    subject: Subject,
+    library: &Library,
+) -> Result<Augmented, AugmentError> {
+    let mut work = Work {
+        picture: Picture::new(subject.image),
+        labels: subject.annotations,
+        depth: subject.depth,
+        changes: None,
+        library,
+    };
+    let mut rest = steps;
     while let Some(first) = rest.first() {
-        let neighbours = rest.iter().take_while(|next| next.moves_pixels()).count();
+        let neighbours = rest.iter().take_while(|next| moves_pixels(next)).count();
         let (now, later) = rest.split_at(neighbours.max(1));
         rest = later;
-        let from = [linear.width(), linear.height()];
-        let Some(motion) = Motion::of_all(now, from) else {
-            linear = photometric_step(first, linear);
-            continue;
+        match Motion::of_all(now, work.picture.size()) {
+            Some(motion) => work.move_along(now, &motion),
+            None => work.change(first)?,
+        }
+    }
+    Ok(Augmented {
+        image: work.picture.into_image(),
+        annotations: work.labels,
+        changes: work.changes,
+    })
+}
+
+/// Whether pixels only change places, so that several steps can be done in one go.
+fn moves_pixels(step: &Drawn) -> bool {
+    matches!(
+        step.transform,
+        Transform::FlipHorizontal { .. }
+            | Transform::FlipVertical { .. }
+            | Transform::Affine { .. }
+            | Transform::Crop { .. }
+            | Transform::Perspective { .. }
+            | Transform::LensDistortion { .. }
+            | Transform::Elastic { .. }
+    )
+}
+
+fn min_visible(step: &Drawn) -> f64 {
+    match &step.transform {
+        Transform::Affine { min_visible, .. }
+        | Transform::Crop { min_visible, .. }
+        | Transform::Perspective { min_visible, .. }
+        | Transform::LensDistortion { min_visible, .. }
+        | Transform::Elastic { min_visible, .. } => *min_visible,
+        _ => 0.0,
+    }
+}
+
+fn keypoint_pairs(step: &Drawn) -> &[[usize; 2]] {
+    match &step.transform {
+        Transform::FlipHorizontal { keypoint_pairs }
+        | Transform::FlipVertical { keypoint_pairs } => keypoint_pairs,
+        _ => &[],
+    }
+}
+
+/// A subject between two steps.
+struct Work<'a> {
+    picture: Picture,
+    labels: Vec<Annotation>,
+    depth: Option<DepthMap>,
+    changes: Option<LabelChanges>,
+    library: &'a Library<'a>,
+}
+
+impl Work<'_> {
+    fn move_along(&mut self, steps: &[Drawn], motion: &Motion) {
+        let from = self.picture.size();
+        let picture = std::mem::replace(&mut self.picture, Picture::new(RgbImage::new(0, 0)));
+        self.picture = match steps {
+            [
+                Drawn {
+                    transform: Transform::Resize { .. },
+                    ..
+                },
+            ] => resized(picture, motion.size),
+            _ => geometry::warp(picture, motion),
         };
-        linear = match first {
-            Transform::Resize { .. } => resize(linear, motion.size),
-            _ => geometry::warp(&linear, &motion),
-        };
+        let depth = self.depth.take();
+        self.depth = depth.map(|depth| geometry::warp_nearest(&depth, motion));
         let carriage = Carriage {
             motion,
             from,
-            min_visible: now.iter().map(Transform::min_visible).fold(0.0, f64::max),
-            keypoint_pairs: now
+            min_visible: steps.iter().map(min_visible).fold(0.0, f64::max),
+            keypoint_pairs: steps
                 .iter()
-                .map(Transform::keypoint_pairs)
+                .map(keypoint_pairs)
                 .find(|pairs| !pairs.is_empty())
                 .unwrap_or(&[]),
         };
-        annotations = carriage.carry(annotations, changes.get_or_insert_default());
+        let labels = std::mem::take(&mut self.labels);
+        self.labels = carriage.carry(labels, self.changes.get_or_insert_default());
     }
-    Augmented {
-        image: photometric::encode(&linear),
-        annotations,
-        changes,
+
+    /// One step that moves nothing.
+    fn change(&mut self, step: &Drawn) -> Result<(), AugmentError> {
+        let picture = &mut self.picture;
+        match &step.transform {
+            Transform::Exposure { ev } => {
+                let gain = ev.exp2() as f32;
+                picture.map(|_, value| value * gain);
+            }
+            Transform::WhiteBalance { red, blue } => scale(picture, [*red, 1.0, *blue]),
+            Transform::ColourTemperature { kelvin, tint_duv } => {
+                scale(
+                    picture,
+                    photometric::colour_temperature_gains(*kelvin, *tint_duv),
+                );
+            }
+            Transform::Defocus { radius_px } => {
+                let psf = blur::disc(*radius_px);
+                let blurred = blur::convolve(picture.light(), &psf);
+                picture.set_light(blurred);
+            }
+            Transform::MotionBlur {
+                length_px,
+                angle_deg,
+            } => {
+                let psf = blur::line(*length_px, *angle_deg);
+                let blurred = blur::convolve(picture.light(), &psf);
+                picture.set_light(blurred);
+            }
+            Transform::Noise { shot, read } => {
+                photometric::noise(picture.light(), *shot as f32, *read as f32, step.seed());
+            }
+            Transform::Gamma { power } => {
+                let curve = photometric::gamma(*power as f32);
+                picture.map(|_, value| curve(value));
+            }
+            Transform::Downscale { factor } => {
+                let [width, height] = picture.size();
+                let small = [width, height].map(|side| geometry::part(side, *factor));
+                let small = averaged(picture, small);
+                let large = imageops::resize(&small, width, height, FilterType::Triangle);
+                picture.set_light(large);
+            }
+            Transform::Jpeg { quality } => {
+                let bytes = compression::jpeg(picture.levels(), *quality as u8);
+                picture.set_levels(compression::decode(&bytes));
+            }
+            Transform::MatchHistogram { strength, .. } => {
+                if let Some(reference) = reference(step)? {
+                    transfer::match_histogram(picture.levels(), &reference, *strength);
+                }
+            }
+            Transform::MatchColour { strength, .. } => {
+                if let Some(reference) = reference(step)? {
+                    let reference = photometric::decode(&reference);
+                    transfer::match_colour(picture.light(), &reference, *strength);
+                }
+            }
+            Transform::MatchSpectrum { share, .. } => {
+                if let Some(reference) = reference(step)? {
+                    transfer::match_spectrum(picture.levels(), &reference, *share);
+                }
+            }
+            Transform::Mosaic { .. }
+            | Transform::MixUp { .. }
+            | Transform::CopyPaste { .. }
+            | Transform::CutOut { .. } => return self.compose(step),
+            Transform::LabelDelay { .. } => {
+                if let [earlier] = step.donors() {
+                    self.labels = self.library.labels(earlier)?;
+                }
+                self.changes.get_or_insert_default();
+            }
+            Transform::LabelMissing { .. }
+            | Transform::LabelShift { .. }
+            | Transform::LabelScale { .. }
+            | Transform::LabelClass { .. }
+            | Transform::LabelDuplicate { .. } => {
+                let (size, classes) = (picture.size(), &self.library.classes);
+                let labels = std::mem::take(&mut self.labels);
+                let changes = self.changes.get_or_insert_default();
+                self.labels = fault::plant(step, labels, size, classes, changes);
+            }
+            Transform::FlipHorizontal { .. }
+            | Transform::FlipVertical { .. }
+            | Transform::Affine { .. }
+            | Transform::Crop { .. }
+            | Transform::Perspective { .. }
+            | Transform::LensDistortion { .. }
+            | Transform::Elastic { .. }
+            | Transform::Resize { .. } => {}
+        }
+        Ok(())
     }
+
+    /// One step that changes what is in the picture.
+    fn compose(&mut self, step: &Drawn) -> Result<(), AugmentError> {
+        let changes = self.changes.get_or_insert_default();
+        let (picture, labels) = (&mut self.picture, &mut self.labels);
+        match &step.transform {
+            Transform::Mosaic {
+                x,
+                y,
+                scale,
+                min_visible,
+            } => {
+                let [a, b, c] = step.donors() else {
+                    return Ok(());
+                };
+                let [a, b, c] = [a, b, c].map(|name| self.library.sample(name));
+                let own = (picture.levels().clone(), std::mem::take(labels));
+                let (size, meeting) = (picture.size(), [*x, *y]);
+                let pictures = [own, a?, b?, c?];
+                (*picture, *labels) =
+                    collage::mosaic(pictures, size, meeting, *scale, *min_visible, changes);
+                // The other pictures' distances are not known.
+                self.depth = None;
+            }
+            Transform::MixUp { share } => {
+                if let [donor] = step.donors() {
+                    let other = self.library.sample(donor)?;
+                    collage::mix_up(picture, labels, other, *share, changes);
+                }
+            }
+            Transform::CopyPaste {
+                count,
+                scale,
+                feather_px,
+                min_visible,
+            } => {
+                if let [donor] = step.donors() {
+                    let pasting = Pasting {
+                        count: *count as usize,
+                        scale: *scale,
+                        feather_px: *feather_px,
+                        min_visible: *min_visible,
+                        seed: step.seed(),
+                    };
+                    let other = self.library.sample(donor)?;
+                    collage::copy_paste(picture, labels, other, pasting, changes);
+                }
+            }
+            Transform::CutOut {
+                count,
+                size,
+                grey,
+                min_visible,
+            } => {
+                let cutting = Cutting {
+                    count: *count as usize,
+                    size: *size,
+                    grey: *grey,
+                    min_visible: *min_visible,
+                    seed: step.seed(),
+                };
+                collage::cut_out(picture, labels, cutting, changes);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn scale(picture: &mut Picture, gains: [f64; 3]) {
+    picture.map(|channel, value| value * gains[channel] as f32);
+}
+
+/// The picture that a step makes its own like.
+fn reference(step: &Drawn) -> Result<Option<RgbImage>, AugmentError> {
+    let path = step.donors().first();
+    Ok(path.map(|path| read_image(Path::new(path))).transpose()?)
+}
+
+fn resized(mut picture: Picture, size: [u32; 2]) -> Picture {
+    let small = averaged(&mut picture, size);
+    picture.set_light(small);
+    picture
 }
 
 /// Averages over the area that falls on each new pixel. The sensor has clipped before.
-fn resize(mut linear: Linear, [width, height]: [u32; 2]) -> Linear {
-    photometric::clip(&mut linear);
-    imageops::resize(&linear, width, height, FilterType::Triangle)
-}
-
-fn photometric_step(transform: &Transform, mut linear: Linear) -> Linear {
-    match transform {
-        Transform::Exposure { ev } => {
-            photometric::scale_channels(&mut linear, [ev.exp2() as f32; 3]);
-        }
-        Transform::WhiteBalance { gains } => {
-            photometric::scale_channels(&mut linear, gains.map(|gain| gain as f32));
-        }
-        Transform::ColourTemperature { kelvin, tint_duv } => {
-            let gains = photometric::colour_temperature_gains(*kelvin, *tint_duv);
-            photometric::scale_channels(&mut linear, gains.map(|gain| gain as f32));
-        }
-        Transform::Defocus { radius_px } => {
-            linear = blur::convolve(&linear, &blur::disc(*radius_px));
-        }
-        Transform::MotionBlur {
-            length_px,
-            angle_deg,
-        } => linear = blur::convolve(&linear, &blur::line(*length_px, *angle_deg)),
-        Transform::Noise { shot, read, seed } => {
-            photometric::noise(&mut linear, *shot as f32, *read as f32, *seed);
-        }
-        Transform::Gamma { power } => photometric::gamma(&mut linear, *power as f32),
-        Transform::Downscale { factor } => {
-            let [width, height] = [linear.width(), linear.height()];
-            let small = [width, height].map(|side| geometry::part(side, *factor));
-            linear = resize(linear, small);
-            linear = imageops::resize(&linear, width, height, FilterType::Triangle);
-        }
-        Transform::Jpeg { quality } => {
-            let bytes = compression::jpeg(&photometric::encode(&linear), *quality);
-            linear = photometric::decode(&compression::decode(&bytes));
-        }
-        Transform::FlipHorizontal { .. }
-        | Transform::FlipVertical { .. }
-        | Transform::Affine { .. }
-        | Transform::Crop { .. }
-        | Transform::Resize { .. } => {}
-    }
-    linear
+fn averaged(picture: &mut Picture, [width, height]: [u32; 2]) -> Linear {
+    picture.clip();
+    imageops::resize(picture.light(), width, height, FilterType::Triangle)
 }
 
 #[cfg(test)]
@@ -243,30 +372,65 @@ mod tests {
         (image, vec![label(1, polygon), label(2, mask), plain])
     }
 
-    fn affine(rotate_deg: f64, scale: f64, shear_deg: f64) -> Transform {
-        Transform::Affine {
+    fn affine(rotate_deg: f64, scale: f64, shear_deg: f64) -> Drawn {
+        Drawn::from(Transform::Affine {
             rotate_deg,
             scale,
             shear_deg,
-            translate: [0.05, -0.02],
+            translate_x: 0.05,
+            translate_y: -0.02,
             min_visible: 0.25,
-        }
+        })
     }
 
-    fn flip() -> Transform {
-        Transform::FlipHorizontal {
+    fn flip() -> Drawn {
+        Drawn::from(Transform::FlipHorizontal {
             keypoint_pairs: vec![[0, 1]],
-        }
+        })
     }
 
-    fn crop(x: f64, width: f64, min_visible: f64) -> Transform {
-        Transform::Crop {
-            width,
-            height: 1.0,
+    /// A share of the width, and as good as all of the height.
+    fn crop(x: f64, width: f64, min_visible: f64) -> Drawn {
+        Drawn::from(Transform::Crop {
+            size: width.sqrt(),
+            aspect: width,
             x,
             y: 0.0,
             min_visible,
-        }
+        })
+    }
+
+    fn apply(steps: &[Drawn], image: RgbImage, annotations: Vec<Annotation>) -> Augmented {
+        let subject = Subject {
+            image,
+            annotations,
+            depth: None,
+        };
+        super::apply(steps, subject, &Library::default()).unwrap()
+    }
+
+    /// Steps that bend lines or move the horizon.
+    fn bending() -> [Drawn; 3] {
+        let min_visible = 0.25;
+        [
+            Transform::Perspective {
+                pan_deg: 8.0,
+                tilt_deg: -6.0,
+                view_deg: 60.0,
+                min_visible,
+            },
+            Transform::LensDistortion {
+                k1: 0.3,
+                k2: 0.05,
+                min_visible,
+            },
+            Transform::Elastic {
+                strength: 0.2,
+                distance: 0.2,
+                min_visible,
+            },
+        ]
+        .map(|transform| Drawn::from(transform).with_seed(3))
     }
 
     fn extent_of_white(image: &RgbImage) -> BoundingBox {
@@ -294,13 +458,24 @@ mod tests {
     fn boxes_polygons_masks_and_keypoints_follow_the_pixels() {
         for transforms in [
             vec![flip()],
-            vec![Transform::FlipVertical {
+            vec![Drawn::from(Transform::FlipVertical {
                 keypoint_pairs: vec![[0, 1]],
-            }],
+            })],
             vec![affine(20.0, 1.2, 0.0)],
             vec![affine(-35.0, 0.9, 8.0)],
             vec![flip(), affine(10.0, 1.0, 0.0), crop(0.5, 0.9, 0.25)],
-            vec![crop(0.3, 0.8, 0.0), Transform::Resize { factor: 1.0 }],
+            vec![bending()[0].clone()],
+            vec![bending()[1].clone()],
+            vec![bending()[2].clone()],
+            vec![
+                bending()[2].clone(),
+                affine(10.0, 1.0, 0.0),
+                bending()[0].clone(),
+            ],
+            vec![
+                crop(0.3, 0.8, 0.0),
+                Drawn::from(Transform::Resize { factor: 1.0 }),
+            ],
         ] {
             let (image, labels) = marked();
             let out = apply(&transforms, image, labels);
@@ -349,7 +524,7 @@ mod tests {
     fn flipping_twice_is_the_identity() {
         let (image, labels) = marked();
         // A step in between keeps the flips from being joined.
-        let still = Transform::Exposure { ev: 0.0 };
+        let still = Drawn::from(Transform::Exposure { ev: 0.0 });
         let out = apply(&[flip(), still, flip()], image.clone(), labels.clone());
         assert_eq!(out.image, image);
         assert_eq!(out.annotations[2], labels[2]);
@@ -401,7 +576,7 @@ mod tests {
     #[test]
     fn resizing_scales_image_and_labels() {
         let (image, labels) = marked();
-        let out = apply(&[Transform::Resize { factor: 0.5 }], image, labels);
+        let out = apply(&[Transform::Resize { factor: 0.5 }.into()], image, labels);
         assert_eq!(out.image.dimensions(), (60, 40));
         for label in &out.annotations {
             assert_eq!(label.bbox, BoundingBox::from([25.0, 10.0, 10.0, 5.0]));
@@ -441,9 +616,9 @@ mod tests {
         labels[2]
             .extra
             .insert("visible_fraction".to_owned(), json!(0.5));
-        let mirror = Transform::FlipHorizontal {
+        let mirror = Drawn::from(Transform::FlipHorizontal {
             keypoint_pairs: Vec::new(),
-        };
+        });
         let out = apply(&[mirror], image.clone(), labels.clone());
         let lost: Vec<String> = out.changes.unwrap().lost.into_keys().collect();
         assert_eq!(lost.len(), 4, "{lost:?}");
@@ -456,7 +631,11 @@ mod tests {
         assert_eq!(out.annotations[2].extra["colour"], "red");
         assert_eq!(out.annotations[2].extra["visible_fraction"], 0.5);
         assert!(!out.annotations[2].extra.contains_key("cuboid"));
-        let light = apply(&[Transform::Exposure { ev: 1.0 }], image, labels.clone());
+        let light = apply(
+            &[Transform::Exposure { ev: 1.0 }.into()],
+            image,
+            labels.clone(),
+        );
         assert_eq!((light.annotations, light.changes), (labels, None));
     }
 
@@ -465,10 +644,7 @@ mod tests {
     #[test]
     fn one_stop_doubles_linear_light_until_it_clips() {
         let image = RgbImage::from_pixel(2, 2, Rgb([100, 0, 188]));
-        let before = photometric::decode(&image);
-        let up = Transform::Exposure { ev: 1.0 };
-        let after = photometric_step(&up, before.clone());
-        assert!(before.iter().zip(after.iter()).all(|(a, b)| 2.0 * a == *b));
+        let up = Drawn::from(Transform::Exposure { ev: 1.0 });
         let out = apply(&[up], image.clone(), Vec::new()).image;
         assert_eq!(out.get_pixel(0, 0).0, [138, 0, 255]);
         let identity = [
@@ -478,7 +654,8 @@ mod tests {
                 kelvin: 6504.0,
                 tint_duv: 0.0,
             },
-        ];
+        ]
+        .map(Drawn::from);
         assert_eq!(apply(&identity, image.clone(), Vec::new()).image, image);
     }
 
@@ -486,8 +663,9 @@ mod tests {
     #[test]
     fn white_balance_scales_channels_in_linear_light() {
         let image = RgbImage::from_pixel(1, 1, Rgb([100; 3]));
-        let gains = [2.0, 1.0, 1.0];
-        let out = apply(&[Transform::WhiteBalance { gains }], image, Vec::new()).image;
+        let (red, blue) = (2.0, 1.0);
+        let warm = Drawn::from(Transform::WhiteBalance { red, blue });
+        let out = apply(&[warm], image, Vec::new()).image;
         assert_eq!(out.get_pixel(0, 0).0, [138, 100, 100]);
     }
 
@@ -495,7 +673,12 @@ mod tests {
     #[test]
     fn downscaling_averages_light_and_keeps_the_size() {
         let image = RgbImage::from_fn(64, 64, |x, _| Rgb([if x % 2 == 0 { 0 } else { 255 }; 3]));
-        let out = apply(&[Transform::Downscale { factor: 0.25 }], image, Vec::new()).image;
+        let out = apply(
+            &[Transform::Downscale { factor: 0.25 }.into()],
+            image,
+            Vec::new(),
+        )
+        .image;
         assert_eq!(out.dimensions(), (64, 64));
         assert!(out.get_pixel(32, 32)[0].abs_diff(188) <= 2);
     }

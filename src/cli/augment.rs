@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::progress::Progress;
 use super::{Common, UserMistake};
-use crate::augment::{AugmentPlan, AugmentSpec, augment_dataset};
+use crate::augment::{Action, AugmentPlan, AugmentSpec, Library, Step, augment_dataset};
 use crate::dataset::{Dataset, Split};
 use crate::observer::Observer;
 use crate::spec;
@@ -86,11 +86,15 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
 fn print_plan(args: &AugmentArgs, plan: &AugmentPlan, input: &Dataset) -> anyhow::Result<()> {
     const SHOWN: usize = 3;
     let seed = args.common.seed;
+    let library = Library::open(plan, input)?;
     let drawn: Vec<_> = input
         .samples
         .iter()
         .take(SHOWN)
-        .map(|sample| (&sample.file_name, plan.draw(seed, &sample.file_name)))
+        .map(|sample| {
+            let name = &sample.file_name;
+            (name, plan.draw(seed, name, &library))
+        })
         .collect();
     if args.common.json {
         let first: Vec<_> = drawn
@@ -109,14 +113,30 @@ fn print_plan(args: &AugmentArgs, plan: &AugmentPlan, input: &Dataset) -> anyhow
         args.out.display()
     );
     for step in plan.steps() {
-        println!(
-            "  {:>5.1} %  {}",
-            100.0 * step.probability,
-            serde_json::to_string(&step.transform)?
-        );
+        print_step(step, 1)?;
     }
     for (name, transforms) in drawn {
         println!("{name}: {}", serde_json::to_string(&transforms)?);
     }
     Ok(())
+}
+
+/// A step on a line; those of a group below it.
+fn print_step(step: &Step, depth: usize) -> anyhow::Result<()> {
+    let indent = "  ".repeat(depth);
+    let share = 100.0 * step.probability;
+    let (name, steps) = match &step.action {
+        Action::Transform(transform) => {
+            let transform = serde_json::to_string(transform)?;
+            println!("{indent}{share:>5.1} %  {transform}");
+            return Ok(());
+        }
+        Action::OneOf(steps) => ("one of", steps),
+        Action::InOrder(steps) => ("in order", steps),
+        Action::Shuffled(steps) => ("shuffled", steps),
+    };
+    println!("{indent}{share:>5.1} %  {name}:");
+    steps
+        .iter()
+        .try_for_each(|step| print_step(step, depth + 2))
 }

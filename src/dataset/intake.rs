@@ -193,6 +193,16 @@ pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(found)
 }
 
+/// The pictures below a folder, sorted.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut files = files_below(folder)?;
+    files.retain(|file| is_image(file));
+    Ok(files)
+}
+
 /// Drops the files whose path below `folder` is not UTF-8, with a warning: label files,
 /// manifests and results could not name them.
 pub(super) fn keep_utf8_names(files: &mut Vec<PathBuf>, folder: &Path, warnings: &mut Warnings) {

@@ -378,6 +378,12 @@ impl JsonSchema for Distribution {
     }
 }
 
+impl From<f64> for Distribution {
+    fn from(value: f64) -> Self {
+        Distribution::Constant(value)
+    }
+}
+
 impl From<TaggedDistribution> for Distribution {
     fn from(tagged: TaggedDistribution) -> Self {
         match tagged {

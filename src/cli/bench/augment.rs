@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::augment::{AugmentSpec, apply};
+use crate::augment::{AugmentSpec, Library, Subject, apply};
 use crate::spec;
 
 /// Arguments of `admix bench augment`.
@@ -25,13 +25,16 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<super::Rate> {
     let image = image::RgbImage::from_fn(640, 640, |x, y| {
         image::Rgb([x as u8, y as u8, (x ^ y) as u8])
     });
+    let library = Library::default();
     let started = Instant::now();
     for index in 0..args.images {
-        std::hint::black_box(apply(
-            &plan.draw(0, &format!("{index}.png")),
-            image.clone(),
-            Vec::new(),
-        ));
+        let subject = Subject {
+            image: image.clone(),
+            annotations: Vec::new(),
+            depth: None,
+        };
+        let steps = plan.draw(0, &format!("{index}.png"), &library);
+        std::hint::black_box(apply(&steps, subject, &library)?);
     }
     let wall_s = started.elapsed().as_secs_f64();
     Ok(super::Rate {

@@ -1,0 +1,555 @@
+//! The policy: what may be drawn, with which probability.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::{Stage, TransformSpec};
+use super::library::Donors;
+use super::{Library, Transform};
+use crate::seed::SeedKey;
+use crate::spec::{Problems, SpecError};
+
+/// A preset, as in YAML. Steps are put into the order of light: see [`Stage`].
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "A preset of admix augment")]
+pub struct AugmentSpec {
+    pub steps: Vec<StepSpec>,
+    /// Doses, from the least to the most: keys of this file, such as
+    /// `steps.0.transform.exposure.ev`, with a value for each severity. They are set by
+    /// `--severity`, and shown by `admix preview`.
+    #[serde(default)]
+    pub ladder: BTreeMap<String, Vec<f64>>,
+}
+
+/// One transform, or several of which something is done, and the probability of it. Just one
+/// of `transform`, `one_of`, `in_order` and `shuffled` is given.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// Probability that an image gets the step, 0..1; 1 unless it is said.
+    pub probability: Option<f64>,
+    /// How often it is chosen within `one_of`, relative to the others; 1 unless it is said.
+    pub weight: Option<f64>,
+    pub transform: Option<TransformSpec>,
+    /// Steps of which one is chosen.
+    pub one_of: Option<Vec<StepSpec>>,
+    /// Steps that are done as they are written, in the place of the first.
+    pub in_order: Option<Vec<StepSpec>>,
+    /// Steps that are done in an order drawn for each image, in the place of the first.
+    pub shuffled: Option<Vec<StepSpec>>,
+}
+
+/// A transform that was drawn, with all that it depends on: what is stored and replayed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drawn {
+    pub transform: Transform,
+    /// What random values of single pixels or places follow from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Other pictures that it takes from: file names of the data set, or paths of references.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    donors: Vec<String>,
+}
+
+impl From<Transform> for Drawn {
+    fn from(transform: Transform) -> Self {
+        Drawn {
+            transform,
+            seed: None,
+            donors: Vec::new(),
+        }
+    }
+}
+
+impl Drawn {
+    /// The same with another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        let seed = Some(seed);
+        Drawn { seed, ..self }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed.unwrap_or_default()
+    }
+
+    pub(super) fn donors(&self) -> &[String] {
+        &self.donors
+    }
+}
+
+/// A checked step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    pub probability: f64,
+    #[serde(skip_serializing_if = "is_one")]
+    weight: f64,
+    /// Which step of its kind it is, in the order of the file.
+    #[serde(skip)]
+    number: u64,
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Transform(TransformSpec),
+    OneOf(Vec<Step>),
+    InOrder(Vec<Step>),
+    Shuffled(Vec<Step>),
+}
+
+impl Action {
+    /// Place in the order of light; a group stands where its first step would.
+    fn stage(&self) -> Stage {
+        match self {
+            Action::Transform(transform) => transform.stage(),
+            Action::OneOf(steps) | Action::InOrder(steps) | Action::Shuffled(steps) => steps
+                .first()
+                .map_or(Stage::Composition, |step| step.action.stage()),
+        }
+    }
+
+    /// The name that draws are keyed by.
+    fn name(&self) -> &'static str {
+        match self {
+            Action::Transform(transform) => transform.name(),
+            Action::OneOf(_) => "one_of",
+            Action::InOrder(_) => "in_order",
+            Action::Shuffled(_) => "shuffled",
+        }
+    }
+}
+
+/// A checked policy, with its steps in the order in which they are applied.
+#[derive(Debug, Clone, Serialize)]
+pub struct AugmentPlan {
+    steps: Vec<Step>,
+}
+
+impl AugmentSpec {
+    /// Checks the spec as a whole. `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`SpecError::Problems`] with all that is wrong.
+    pub fn into_plan(self, path: &Path) -> Result<AugmentPlan, SpecError> {
+        let mut check = Check::default();
+        let mut steps = check.steps(self.steps, "steps");
+        let mut lengths = self.ladder.iter().map(|(key, doses)| (key, doses.len()));
+        if let Some((first, count)) = lengths.next() {
+            let problems = &mut check.problems;
+            let key = format!("ladder.{first}");
+            problems.require(count > 0, &key, "there is no dose");
+            for (key, other) in lengths {
+                problems.require(
+                    other == count,
+                    &format!("ladder.{key}"),
+                    format!("there are {other} doses, and {count} of {first}"),
+                );
+            }
+        }
+        steps.sort_by_key(|step| step.action.stage());
+        check.problems.into_result(path, AugmentPlan { steps })
+    }
+}
+
+/// What is gathered while a spec is checked.
+#[derive(Default)]
+struct Check {
+    problems: Problems,
+    /// How many steps of each kind there were so far.
+    met: BTreeMap<&'static str, u64>,
+}
+
+impl Check {
+    fn steps(&mut self, specs: Vec<StepSpec>, key: &str) -> Vec<Step> {
+        self.problems
+            .require(!specs.is_empty(), key, "there is no step");
+        let specs = specs.into_iter().enumerate();
+        specs
+            .filter_map(|(index, spec)| self.step(spec, &format!("{key}.{index}")))
+            .collect()
+    }
+
+    fn step(&mut self, spec: StepSpec, key: &str) -> Option<Step> {
+        let probability = spec.probability.unwrap_or(1.0);
+        self.problems.require(
+            (0.0..=1.0).contains(&probability),
+            &format!("{key}.probability"),
+            format!("{probability} is not in 0..=1"),
+        );
+        let weight = spec.weight.unwrap_or(1.0);
+        self.problems.require(
+            weight.is_finite() && weight > 0.0,
+            &format!("{key}.weight"),
+            format!("{weight} is not above 0"),
+        );
+        let action = match (spec.transform, spec.one_of, spec.in_order, spec.shuffled) {
+            (Some(transform), None, None, None) => {
+                Action::Transform(self.transform(transform, key))
+            }
+            (None, Some(steps), None, None) => {
+                Action::OneOf(self.steps(steps, &format!("{key}.one_of")))
+            }
+            (None, None, Some(steps), None) => {
+                Action::InOrder(self.steps(steps, &format!("{key}.in_order")))
+            }
+            (None, None, None, Some(steps)) => {
+                Action::Shuffled(self.steps(steps, &format!("{key}.shuffled")))
+            }
+            _ => {
+                self.problems.add(
+                    key,
+                    "give just one of transform, one_of, in_order and shuffled",
+                );
+                return None;
+            }
+        };
+        let met = self.met.entry(action.name()).or_default();
+        let number = *met;
+        *met += 1;
+        Some(Step {
+            probability,
+            weight,
+            number,
+            action,
+        })
+    }
+
+    fn transform(&mut self, mut transform: TransformSpec, key: &str) -> TransformSpec {
+        transform.complete();
+        let name = transform.name();
+        for (parameter, distribution, bounds) in transform.limits() {
+            let (from, to) = distribution.support();
+            let (low, high) = (bounds.low, bounds.high);
+            self.problems.require(
+                from >= low && to <= high,
+                &format!("{key}.transform.{name}.{parameter}"),
+                if from == to {
+                    format!("{from} is not in {low}..={high}")
+                } else {
+                    format!("draws from {from}..={to}, but must stay in {low}..={high}")
+                },
+            );
+        }
+        if Donors::reference(&transform).is_some_and(|path| path.as_os_str().is_empty()) {
+            self.problems.add(
+                &format!("{key}.transform.{name}.reference"),
+                "name a data set or a folder of pictures to be like",
+            );
+        }
+        transform
+    }
+}
+
+impl AugmentPlan {
+    /// The steps in the order in which they are applied.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Every transform that may be drawn.
+    pub(super) fn transforms(&self) -> Vec<&TransformSpec> {
+        fn gather<'a>(steps: &'a [Step], found: &mut Vec<&'a TransformSpec>) {
+            for step in steps {
+                match &step.action {
+                    Action::Transform(transform) => found.push(transform),
+                    Action::OneOf(steps) | Action::InOrder(steps) | Action::Shuffled(steps) => {
+                        gather(steps, found);
+                    }
+                }
+            }
+        }
+        let mut found = Vec::new();
+        gather(&self.steps, &mut found);
+        found
+    }
+
+    /// The transforms of the image called `name`, in the order in which they are
+    /// applied. Other pictures that they need are chosen from `library`.
+    ///
+    /// What a step draws depends on the seed, the name and which step of its kind it is:
+    /// not on the other images, nor on the other steps. A preset that differs in one
+    /// step thus leaves the draws of the others as they are.
+    pub fn draw(&self, seed: u64, name: &str, library: &Library) -> Vec<Drawn> {
+        let drawing = Drawing {
+            key: SeedKey::new(b"augment", seed).child(name, 0),
+            name,
+            library,
+        };
+        let mut blocks = Vec::new();
+        for step in &self.steps {
+            drawing.step(step, &mut blocks);
+        }
+        blocks.sort_by_key(|block| block.stage);
+        blocks.into_iter().flat_map(|block| block.steps).collect()
+    }
+}
+
+/// Steps that stay together, at one place in the order of light.
+struct Block {
+    stage: Stage,
+    steps: Vec<Drawn>,
+}
+
+/// What the draws for one image have in common.
+struct Drawing<'a> {
+    key: SeedKey,
+    name: &'a str,
+    library: &'a Library<'a>,
+}
+
+impl Drawing<'_> {
+    fn step(&self, step: &Step, blocks: &mut Vec<Block>) {
+        let mut generator = self.key.generator(step.action.name(), step.number);
+        if generator.random::<f64>() >= step.probability {
+            return;
+        }
+        match &step.action {
+            Action::Transform(spec) => {
+                let mut drawn = Drawn::from(spec.draw(&mut generator));
+                if spec.is_seeded() {
+                    drawn.seed = Some(generator.random());
+                }
+                drawn.donors = Donors::of(spec, &drawn.transform).choose(
+                    self.library,
+                    self.name,
+                    &mut generator,
+                );
+                blocks.push(Block {
+                    stage: spec.stage(),
+                    steps: vec![drawn],
+                });
+            }
+            Action::OneOf(steps) => {
+                let total: f64 = steps.iter().map(|step| step.weight).sum();
+                let mut left = generator.random::<f64>() * total;
+                let chosen = steps.iter().find(|step| {
+                    left -= step.weight;
+                    left < 0.0
+                });
+                // Rounding can leave a sliver beyond the last weight.
+                if let Some(chosen) = chosen.or(steps.last()) {
+                    self.step(chosen, blocks);
+                }
+            }
+            Action::InOrder(steps) => self.group(step.action.stage(), steps.iter(), blocks),
+            Action::Shuffled(steps) => {
+                let mut order: Vec<&Step> = steps.iter().collect();
+                order.shuffle(&mut generator);
+                self.group(step.action.stage(), order.into_iter(), blocks);
+            }
+        }
+    }
+
+    fn group<'s>(
+        &self,
+        stage: Stage,
+        steps: impl Iterator<Item = &'s Step>,
+        blocks: &mut Vec<Block>,
+    ) {
+        let mut within = Vec::new();
+        for step in steps {
+            self.step(step, &mut within);
+        }
+        let steps = within.into_iter().flat_map(|block| block.steps).collect();
+        blocks.push(Block { stage, steps });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    fn draw(plan: &AugmentPlan, seed: u64, name: &str) -> Vec<Drawn> {
+        plan.draw(seed, name, &Library::default())
+    }
+
+    fn plan(text: &str) -> Result<AugmentPlan, SpecError> {
+        let path = Path::new("preset.yaml");
+        spec::parse::<AugmentSpec>(text, path, &[])?.into_plan(path)
+    }
+
+    const EVERYTHING: &str = "steps:
+  - {transform: {jpeg: {quality: {uniform: [20, 90]}}}}
+  - {transform: {gamma: {power: 1.1}}}
+  - {transform: {downscale: {factor: 0.5}}}
+  - {transform: {resize: {factor: 0.5}}}
+  - {transform: {noise: {shot: 0.001, read: 0.01}}}
+  - {transform: {motion_blur: {length_px: 5, angle_deg: {uniform: [0, 180]}}}}
+  - {transform: {defocus: {radius_px: 2}}}
+  - {transform: {colour_temperature: {kelvin: {uniform: [3000, 9000]}}}}
+  - {transform: {white_balance: {red: 1.1, blue: 0.9}}}
+  - {transform: {exposure: {ev: {uniform: [-2, 2]}}}}
+  - {transform: {crop: {size: {uniform: [0.5, 1]}}}}
+  - {transform: {affine: {rotate_deg: {uniform: [-10, 10]}}}}
+  - {transform: {flip_vertical: {}}}
+  - {probability: 0.5, transform: {flip_horizontal: {keypoint_pairs: [[1, 2]]}}}
+";
+
+    #[test]
+    fn steps_follow_the_light_and_are_keyed_by_name_alone() {
+        let all = plan(EVERYTHING).unwrap();
+        let stages: Vec<Stage> = all.steps().iter().map(|s| s.action.stage()).collect();
+        assert!(stages.is_sorted());
+        let one = plan("steps: [{transform: {exposure: {ev: {uniform: [-2, 2]}}}}]").unwrap();
+        let mut flips = 0;
+        for index in 0..40 {
+            let name = format!("{index}.png");
+            let drawn = draw(&all, 7, &name);
+            assert_eq!(drawn, draw(&all, 7, &name));
+            let exposure = draw(&one, 7, &name).remove(0);
+            assert!(drawn.contains(&exposure), "other steps change nothing");
+            flips += drawn.len() - 13;
+        }
+        assert!(
+            (10..30).contains(&flips),
+            "{flips} of 40 at probability 0.5"
+        );
+        assert_ne!(draw(&all, 7, "a.png"), draw(&all, 8, "a.png"));
+        assert_ne!(draw(&all, 7, "a.png"), draw(&all, 7, "b.png"));
+    }
+
+    #[test]
+    fn two_steps_of_a_kind_draw_apart_and_transforms_replay_from_json() {
+        let step = "{transform: {exposure: {ev: {uniform: [-2, 2]}}}}";
+        let twice = plan(&format!("steps: [{step}, {step}]")).unwrap();
+        let drawn = draw(&twice, 0, "a");
+        assert_ne!(drawn[0], drawn[1]);
+        let drawn = draw(&plan(EVERYTHING).unwrap(), 0, "a");
+        let json = serde_json::to_string(&drawn).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Drawn>>(&json).unwrap(), drawn);
+    }
+
+    #[test]
+    fn all_problems_are_told_with_their_keys() {
+        let error = plan(
+            "steps:
+  - {probability: 1.5, transform: {exposure: {ev: {normal: {mean: 0, sd: 1}}}}}
+  - {transform: {crop: {size: 1.5, min_visible: 2}}}
+  - {transform: {colour_temperature: {kelvin: 100}}}",
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "5 problem(s)",
+            "steps.0.probability",
+            "steps.0.transform.exposure.ev: draws from -inf..=inf",
+            "steps.1.transform.crop.size: 1.5 is not in 0.05..=1",
+            "steps.1.transform.crop.min_visible: 2 is not in 0..=1",
+            "steps.2.transform.colour_temperature.kelvin",
+        ] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+        assert!(
+            plan("steps: []")
+                .unwrap_err()
+                .to_string()
+                .contains("no step")
+        );
+    }
+
+    /// Half of the images get the first of three, as its weight says; nothing gets two.
+    #[test]
+    fn one_of_several_steps_is_chosen_by_weight() {
+        let plan = plan(
+            "steps:
+  - one_of:
+      - {weight: 2, transform: {exposure: {ev: 1}}}
+      - {transform: {gamma: {power: 2}}}
+      - {transform: {defocus: {radius_px: {uniform: [1, 3]}}}}
+  - {transform: {white_balance: {red: 1, blue: 1}}}",
+        )
+        .unwrap();
+        let mut counts = [0; 3];
+        for index in 0..400 {
+            let drawn = draw(&plan, 1, &format!("{index}"));
+            assert_eq!(drawn.len(), 2);
+            // White balance belongs to the light, gamma and blur come later.
+            let place = drawn
+                .iter()
+                .position(|step| matches!(step.transform, Transform::WhiteBalance { .. }));
+            let (kind, expected) = match drawn[1 - place.unwrap()].transform {
+                Transform::Exposure { .. } => (0, 1),
+                Transform::Gamma { .. } => (1, 0),
+                _ => (2, 0),
+            };
+            counts[kind] += 1;
+            assert_eq!(place, Some(expected));
+        }
+        // Four standard deviations of a binomial count.
+        assert!((counts[0] as i32 - 200).abs() < 40, "{counts:?}");
+        assert!((counts[1] as i32 - 100).abs() < 35, "{counts:?}");
+    }
+
+    #[test]
+    fn groups_keep_their_order_or_shuffle_it_as_one_block() {
+        let steps = "- {transform: {jpeg: {quality: 30}}}
+      - {transform: {gamma: {power: 1.1}}}
+      - {transform: {exposure: {ev: 1}}}";
+        let group = |kind: &str| {
+            plan(&format!(
+                "steps:\n  - {kind}:\n      {steps}\n  - {{transform: {{resize: {{factor: 0.5}}}}}}"
+            ))
+            .unwrap()
+        };
+        let kinds = |drawn: Vec<Drawn>| -> Vec<Stage> {
+            drawn.iter().map(|step| step.transform.stage()).collect()
+        };
+        let written = kinds(draw(&group("in_order"), 0, "a"));
+        use Stage::{Compression, Light, Processing};
+        assert_eq!(written, [Processing, Compression, Processing, Light]);
+        let shuffled = group("shuffled");
+        let mut orders: Vec<Vec<Stage>> = (0..60)
+            .map(|index| kinds(draw(&shuffled, 0, &format!("{index}"))))
+            .collect();
+        assert!(orders.iter().all(|order| order[0] == Processing));
+        orders.sort();
+        orders.dedup();
+        assert_eq!(orders.len(), 6, "all orders of three steps");
+    }
+
+    #[test]
+    fn a_step_that_is_none_or_two_things_and_ladders_of_two_lengths_are_refused() {
+        let error = plan(
+            "steps:
+  - {probability: 0.5}
+  - {transform: {gamma: {power: 1}}, one_of: []}
+  - {weight: 0, transform: {match_colour: {}}}
+ladder: {a: [1, 2], b: [1]}",
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "steps.0: give just one of",
+            "steps.1: give just one of",
+            "steps.2.weight: 0 is not above 0",
+            "steps.2.transform.match_colour.reference: name a data set",
+            "ladder.b: there are 1 doses, and 2 of a",
+        ] {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+    }
+
+    #[test]
+    fn the_presets_are_sound() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
+        for (name, steps) in [("exposure_quality.yaml", 8), ("geometry.yaml", 3)] {
+            let path = folder.join(name);
+            let plan = spec::load::<AugmentSpec>(&path, &[]).and_then(|s| s.into_plan(&path));
+            assert_eq!(plan.unwrap().steps().len(), steps, "{name}");
+        }
+    }
+}
