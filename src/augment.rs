@@ -33,6 +33,7 @@ pub use photometric::{
 };
 pub use policy::{Action, AugmentPlan, AugmentSpec, Drawn, Step, StepSpec};
 pub use run::{AugmentSummary, augment_dataset};
+pub use sidecar::depth_of;
 pub use transform::{Augmented, DepthMap, Subject, apply};
 
 use crate::dataset::DatasetError;

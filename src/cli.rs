@@ -16,6 +16,7 @@ mod progress;
 mod report;
 mod schema;
 mod score;
+mod sweep;
 mod train;
 
 use std::ffi::OsString;
@@ -57,6 +58,8 @@ enum Command {
     Preview(preview::PreviewArgs),
     /// Degrade or transform a data set.
     Augment(augment::AugmentArgs),
+    /// Run a preset or a scene over lists and ranges of its values.
+    Sweep(sweep::SweepArgs),
     /// Convert a data set between COCO, YOLO and Pascal VOC.
     Convert(convert::ConvertArgs),
     /// Build one training set at an exact real/synthetic ratio.
@@ -146,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Schema(args) => schema::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Augment(args) => augment::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Train(args) => train::run(args),

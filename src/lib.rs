@@ -28,3 +28,4 @@ pub mod render;
 pub mod scene;
 pub mod seed;
 pub mod spec;
+pub mod sweep;

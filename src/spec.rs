@@ -120,6 +120,15 @@ impl std::str::FromStr for Override {
 }
 
 impl Override {
+    /// Sets the value at a dotted key.
+    ///
+    /// # Errors
+    /// An empty part of the key.
+    pub fn of(key: &str, value: &serde_json::Value) -> Result<Self, SpecError> {
+        // JSON is YAML.
+        format!("{key}={value}").parse()
+    }
+
     /// Whether it set the value at a key's path, one around it or one within it.
     fn touches(&self, key: &str) -> bool {
         let parts = parts_of_key(key);

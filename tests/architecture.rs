@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scene", &[]),
     ("seed", &[]),
     ("spec", &[]),
+    ("sweep", &["dataset"]),
 ];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -12,7 +12,7 @@ use super::catalogue::{Stage, TransformSpec};
 use super::library::Donors;
 use super::{Library, Transform};
 use crate::seed::SeedKey;
-use crate::spec::{Problems, SpecError};
+use crate::spec::{self, Override, Problems, SpecError};
 
 /// A preset, as in YAML. Steps are put into the order of light: see [`Stage`].
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -139,6 +139,47 @@ pub struct AugmentPlan {
 }
 
 impl AugmentSpec {
+    /// Reads a preset, at a severity of its ladder, from 1, where one is given.
+    ///
+    /// # Errors
+    /// What [`spec::load`] tells, and a severity that the ladder does not have.
+    pub fn load(
+        path: &Path,
+        overrides: &[Override],
+        severity: Option<usize>,
+    ) -> Result<Self, SpecError> {
+        let preset: Self = spec::load(path, overrides)?;
+        let Some(severity) = severity else {
+            return Ok(preset);
+        };
+        let doses = preset.severities();
+        let invalid = |message: String| SpecError::Invalid {
+            location: path.display().to_string(),
+            message,
+        };
+        if doses == 0 {
+            let message =
+                "there is no ladder of severities in it; leave --severity out, or add one";
+            return Err(invalid(message.to_owned()));
+        }
+        if !(1..=doses).contains(&severity) {
+            let message = format!("severity {severity} is not in 1..={doses}, its ladder");
+            return Err(invalid(message));
+        }
+        let mut all = overrides.to_vec();
+        for (key, doses) in &preset.ladder {
+            let dose = doses.get(severity - 1).copied();
+            let dose = dose.ok_or_else(|| invalid(format!("ladder.{key} is too short")))?;
+            all.push(Override::of(key, &dose.into())?);
+        }
+        spec::load(path, &all)
+    }
+
+    /// How many severities the ladder has.
+    pub fn severities(&self) -> usize {
+        self.ladder.values().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// Checks the spec as a whole. `path` names it in errors.
     ///
     /// # Errors
@@ -371,7 +412,6 @@ impl Drawing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec;
 
     fn draw(plan: &AugmentPlan, seed: u64, name: &str) -> Vec<Drawn> {
         plan.draw(seed, name, &Library::default())
@@ -546,10 +586,21 @@ ladder: {a: [1, 2], b: [1]}",
     #[test]
     fn the_presets_are_sound() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
-        for (name, steps) in [("exposure_quality.yaml", 8), ("geometry.yaml", 3)] {
-            let path = folder.join(name);
-            let plan = spec::load::<AugmentSpec>(&path, &[]).and_then(|s| s.into_plan(&path));
-            assert_eq!(plan.unwrap().steps().len(), steps, "{name}");
+        let mut found = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            if !text.contains("\nsteps:\n") {
+                continue;
+            }
+            let whole = AugmentSpec::load(&path, &[], None).unwrap();
+            for severity in 1..=whole.severities() {
+                let dose = AugmentSpec::load(&path, &[], Some(severity)).unwrap();
+                dose.into_plan(&path).unwrap();
+            }
+            whole.into_plan(&path).unwrap();
+            found += 1;
         }
+        assert!(found >= 2, "{found} presets");
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use image::{DynamicImage, ImageFormat};
 
 use super::geometry::{Motion, warp_nearest};
-use super::{AugmentError, Drawn, Stage};
-use crate::dataset::{DatasetError, SIDECARS, sidecar_path};
+use super::{AugmentError, DepthMap, Drawn, Stage};
+use crate::dataset::{DatasetError, SIDECARS, Sample, sidecar_path};
 
 /// The sidecars of an image, resampled to the nearest pixel where transforms move it:
 /// path in the new data set, and content. Normals would have to turn with the picture, and
@@ -73,4 +73,26 @@ fn moved(
     }
     .map_err(|error| fail(error.to_string()))?;
     Ok(out)
+}
+
+/// Tenths of a millimetre, in which depth is stored.
+const DEPTH_UNIT_M: f32 = 1e-4;
+
+/// Distances beside an image, where its data set has them.
+///
+/// # Errors
+/// A file that is no picture.
+pub fn depth_of(root: &Path, sample: &Sample) -> Result<Option<DepthMap>, AugmentError> {
+    let path = root.join(sidecar_path("depth", &sample.file_name));
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let picture = image::open(&path).map_err(|error| DatasetError::Image {
+        path,
+        message: error.to_string(),
+    })?;
+    let units = picture.into_luma16();
+    let metres = units.iter().map(|unit| DEPTH_UNIT_M * f32::from(*unit));
+    let (width, height) = units.dimensions();
+    Ok(DepthMap::from_raw(width, height, metres.collect()))
 }

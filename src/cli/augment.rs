@@ -1,6 +1,6 @@
 //! `admix augment`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -10,14 +10,14 @@ use super::{Common, UserMistake};
 use crate::augment::{Action, AugmentPlan, AugmentSpec, Library, Step, augment_dataset};
 use crate::dataset::{Dataset, Split};
 use crate::observer::Observer;
-use crate::spec;
 
 /// Arguments of `admix augment`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   admix augment presets/exposure_quality.yaml -i data/real -o runs/degraded --split train
   admix augment presets/exposure_quality.yaml -i data/real -o runs/degraded --seed 3 --dry-run
-  admix augment presets/exposure_quality.yaml -i data/real -o runs/dark --set steps.0.transform.exposure.ev=-2")]
+  admix augment presets/exposure_quality.yaml -i data/real -o runs/dark --set steps.0.transform.exposure.ev=-2
+  admix augment presets/low_light.yaml -i data/real -o runs/night --severity 4")]
 pub struct AugmentArgs {
     /// What may be drawn.
     #[arg(value_name = "PRESET.yaml")]
@@ -31,13 +31,16 @@ pub struct AugmentArgs {
     /// Only this split: train, val or test.
     #[arg(long)]
     split: Option<Split>,
+    /// Dose of the preset's ladder, from 1 for the least.
+    #[arg(long, value_name = "N")]
+    severity: Option<usize>,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
     let common = &args.common;
-    let spec: AugmentSpec = spec::load(&args.preset, &common.overrides)?;
+    let spec = AugmentSpec::load(&args.preset, &common.overrides, args.severity)?;
     let plan = spec.into_plan(&args.preset)?;
     let progress = Progress::new(common.json);
     let mut input = Dataset::open(&args.input)?;
@@ -47,16 +50,7 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
     if let Some(split) = args.split {
         input = input.split(split);
     }
-    if input.samples.is_empty() {
-        let folder = args.input.display();
-        return Err(UserMistake(match args.split {
-            Some(split) => format!(
-                "{folder} has no images in its {split} split; leave --split out for all images"
-            ),
-            None => format!("{folder} has no images"),
-        })
-        .into());
-    }
+    refuse_empty(&input, &args.input, args.split)?;
     if common.dry_run {
         return print_plan(&args, &plan, &input);
     }
@@ -78,8 +72,31 @@ pub(super) fn run(args: AugmentArgs) -> anyhow::Result<()> {
             summary.cut,
             summary.dropped
         );
+        for (fault, labels) in &summary.faults {
+            println!("{fault}: {labels} labels, named in manifest.jsonl");
+        }
     }
     Ok(())
+}
+
+/// Refuses a data set, or a part of it, without images.
+pub(super) fn refuse_empty(
+    part: &Dataset,
+    folder: &Path,
+    split: Option<Split>,
+) -> Result<(), UserMistake> {
+    if !part.samples.is_empty() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(UserMistake(match split {
+        Some(split) => {
+            format!(
+                "{folder} has no images in its {split} split; leave the split out for all images"
+            )
+        }
+        None => format!("{folder} has no images"),
+    }))
 }
 
 /// The steps in their order, and what the first images would get.

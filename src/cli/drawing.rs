@@ -104,6 +104,12 @@ pub(super) fn label(image: &mut RgbImage, b: &BoundingBox, text: &str, colour: R
     }
 }
 
+/// Writes `text` at the lower left of a tile.
+pub(super) fn caption(tile: &mut RgbImage, text: &str) {
+    let foot = BoundingBox::from_corners(0.0, f64::from(tile.height()), 0.0, 0.0);
+    label(tile, &foot, text, Rgb([0; 3]));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 //! `admix preview`.
 
+mod doses;
 mod figures;
 mod truth;
 
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -15,7 +16,7 @@ use super::drawing::{class_colour, keypoint, outline};
 use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::annotation::{Annotation, numbers};
-use crate::dataset::{Dataset, SIDECARS, Split, read_image, write_atomically};
+use crate::dataset::{Dataset, SIDECARS, Sample, Split, read_image, write_atomically};
 use crate::generate::{self, Sight, scene_key};
 use crate::observer::Observer;
 use crate::render::{RenderDevice, SceneRenderer};
@@ -31,10 +32,15 @@ const TILE_PX: u32 = 320;
   admix preview scenes/dice.yaml -o truth.png --truth -n 4
   admix preview data/shapes -o sidecars.png --truth -n 6
   admix preview data/dice -o photographs.png -n 24
-  admix preview data/dice -o train.png -n 1000 --split train --json")]
+  admix preview data/dice -o train.png -n 1000 --split train --json
+  admix preview presets/low_light.yaml --of data/dice -o ladder.png -n 4")]
 pub struct PreviewArgs {
-    /// Scene file or folder of a data set.
+    /// Scene file, folder of a data set, or with --of the preset of an augmentation.
     input: PathBuf,
+    /// Data set to show a preset on: each image as it is, and at each severity of the
+    /// preset's ladder, or as drawn five times where it has none.
+    #[arg(long, value_name = "DATASET")]
+    of: Option<PathBuf>,
     /// PNG file to write.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -86,7 +92,9 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
         tiles,
         per_image,
         summary,
-    } = if args.input.is_dir() {
+    } = if let Some(of) = &args.of {
+        doses::tiles(&args, of)?
+    } else if args.input.is_dir() {
         args.common.refuse_overrides("`preview` of a data set")?;
         dataset_tiles(&args)?
     } else {
@@ -134,8 +142,9 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Tiles> {
-    let mut dataset = Dataset::open(&args.input)?;
+/// The images to show: those of the split that was asked for.
+fn open(root: &Path, args: &PreviewArgs) -> anyhow::Result<Dataset> {
+    let mut dataset = Dataset::open(root)?;
     let progress = Progress::new(true);
     for warning in &dataset.warnings {
         progress.message(&format!("warning: {warning}"));
@@ -147,11 +156,22 @@ fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Tiles> {
         let place = args.split.map(|split| format!(" in split {split}"));
         let message = format!(
             "{} has no usable images{}",
-            args.input.display(),
+            root.display(),
             place.unwrap_or_default()
         );
         return Err(UserMistake(message).into());
     }
+    Ok(dataset)
+}
+
+/// So many images spread over the data set, whose neighbours are often alike.
+fn spread(dataset: &Dataset, count: u32) -> impl Iterator<Item = &Sample> {
+    let count = (count as usize).min(dataset.samples.len());
+    (0..count).map(move |index| &dataset.samples[index * dataset.samples.len() / count])
+}
+
+fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Tiles> {
+    let dataset = open(&args.input, args)?;
     let folders: Vec<&str> = SIDECARS
         .into_iter()
         .filter(|folder| args.truth && args.input.join(folder).is_dir())
@@ -165,12 +185,9 @@ fn dataset_tiles(args: &PreviewArgs) -> anyhow::Result<Tiles> {
         );
         return Err(UserMistake(message).into());
     }
-    // Spread over the data set, whose neighbours are often alike.
-    let count = (args.count as usize).min(dataset.samples.len());
     let mut figures = Figures::default();
     let mut tiles = Vec::new();
-    for index in 0..count {
-        let sample = &dataset.samples[index * dataset.samples.len() / count];
+    for sample in spread(&dataset, args.count) {
         let image = read_image(&sample.path)?;
         figures.add(&image, &sample.annotations);
         tiles.push(tile(&image, args.drawn(&sample.annotations)));
