@@ -6,6 +6,7 @@
 //! lens, sensor, processing, compression.
 
 mod blur;
+mod camera;
 mod catalogue;
 mod collage;
 mod compression;
@@ -13,6 +14,7 @@ mod fault;
 mod geometry;
 mod label;
 mod library;
+mod optics;
 mod photometric;
 mod picture;
 mod policy;
@@ -20,12 +22,14 @@ mod run;
 mod sidecar;
 mod transfer;
 mod transform;
+mod weather;
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 pub use catalogue::{Stage, Transform, TransformSpec};
+pub use compression::{Filter, Subsampling};
 pub use label::{DroppedLabel, LabelChanges};
 pub use library::Library;
 pub use photometric::{

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::compression::{Filter, Subsampling};
 use crate::seed::Generator;
 use crate::spec::{Distribution, Interval};
 
@@ -339,10 +340,106 @@ catalogue! {
         tint_duv: -0.05..=0.05 = 0.0
     }
 
+    /// Fog of an even light. Distances come from `depth/` beside the images; without it, from
+    /// a flat ground.
+    Weather Fog "fog" seeded {
+        /// Metres at which 2 % of the contrast are left.
+        visibility_m: 1.0..=100000.0,
+        /// The fog's own linear light; 1 is white.
+        airlight: 0.0..=2.0 = 0.6,
+        /// Smooth variation of the density over the picture.
+        patchiness: 0.0..=1.0 = 0.0,
+        /// Without depth: distance of the ground at the lower edge, metres.
+        near_m: 0.05..=1000.0 = 4.0,
+        /// Without depth: share of the height above the horizon; below 0 no horizon is seen.
+        horizon: -10.0..=0.95 = 0.35
+    }
+    /// Streaks of falling drops.
+    Weather Rain "rain" seeded {
+        /// 2.5 is light and 50 violent.
+        rate_mm_h: 0.0..=200.0,
+        /// Degrees from the vertical, positive to the right.
+        angle_deg: -80.0..=80.0 = 0.0,
+        /// Shutter time, seconds: longer streaks are fainter.
+        exposure_s: 0.0002..=0.1 = 0.004
+    }
+    /// Falling flakes.
+    Weather Snow "snow" seeded {
+        /// Flakes a cubic metre: 30 is light, 500 a blizzard.
+        flakes_m3: 0.0..=2000.0,
+        size_mm: 0.5..=30.0 = 5.0,
+        /// Degrees from the vertical, positive to the right.
+        angle_deg: -80.0..=80.0 = 0.0,
+        /// Shutter time, seconds.
+        exposure_s: 0.0002..=0.1 = 0.008
+    }
+    /// A low sun from a side: warm there, blue on the other side, with a veil of stray light.
+    Weather LowSun "low_sun" {
+        /// Place of the sun: 0 is left, 1 is right.
+        x: 0.0..=1.0 = uniform(0.0, 1.0),
+        strength: 0.0..=1.0
+    }
+
     /// Blur by a disc.
     Lens Defocus "defocus" {
         /// Pixels.
         radius_px: 0.0..=32.0
+    }
+    /// Blur that follows distance. Distances come from `depth/` beside the images; without it,
+    /// from a flat ground.
+    Lens DefocusByDepth "defocus_by_depth" {
+        /// Distance in focus, metres.
+        focus_m: 0.01..=10000.0,
+        /// Radius of the disc for what is infinitely far, pixels.
+        strength_px: 0.0..=32.0,
+        /// Without depth: distance of the ground at the lower edge, metres.
+        near_m: 0.05..=1000.0 = 4.0,
+        /// Without depth: share of the height above the horizon; below 0 no horizon is seen.
+        horizon: -10.0..=0.95 = 0.35
+    }
+    /// Blur by a trembling hand.
+    Lens CameraShake "camera_shake" seeded {
+        /// Extent of the path, pixels.
+        length_px: 0.0..=64.0
+    }
+    /// Red and blue are magnified about the centre.
+    Lens ChromaticAberration "chromatic_aberration" {
+        red_scale: 0.9..=1.1 = 1.002,
+        blue_scale: 0.9..=1.1 = 0.998
+    }
+    /// Light falls off towards the corners.
+    Lens Vignette "vignette" {
+        /// Share of light that a corner loses.
+        strength: 0.0..=1.0
+    }
+    /// Stray light of a bright source: a veil, rays and reflections.
+    Lens Flare "flare" seeded {
+        /// Place of the source, as shares of width and height.
+        x: -1.0..=2.0 = uniform(0.0, 1.0),
+        y: -1.0..=2.0 = uniform(-0.2, 0.4),
+        /// Light beside the source, as a share of white.
+        strength: 0.0..=4.0
+    }
+    /// Dust and smudges on the front lens.
+    Lens LensDirt "lens_dirt" seeded {
+        amount: 0.0..=1.0
+    }
+    /// Water drops on the front lens.
+    Lens Drops "drops" seeded {
+        count: 1..=500 = 20.0,
+        /// Pixels.
+        radius_px: 2.0..=200.0 = 12.0
+    }
+    /// The sensor is read row by row while the camera moves: rows are shifted, boxes with them.
+    Lens RollingShutter "rolling_shutter" {
+        /// Shift of the last row against the first, as a share of the width.
+        skew: -0.5..=0.5 = 0.0,
+        /// Vibration: shift of a row, as a share of the width.
+        wobble: 0.0..=0.1 = 0.0,
+        /// Vibrations over the height.
+        waves: 0.1..=50.0 = 3.0,
+        /// A label of which a smaller share remains is dropped.
+        min_visible: 0.0..=1.0 = 0.25
     }
     /// Blur by a line.
     Lens MotionBlur "motion_blur" {
@@ -356,6 +453,49 @@ catalogue! {
     Sensor Noise "noise" seeded {
         shot: 0.0..=1.0,
         read: 0.0..=1.0
+    }
+
+    /// The photograph is taken again: back to what the photosites gathered, exposed anew
+    /// with the sensor's noise, and developed. `ev: -3` with `iso: 800` is as bright as before,
+    /// with the noise of an eighth of the light.
+    Sensor Camera "camera" seeded {
+        /// Stops, light on the sensor relative to the photograph's.
+        ev: -12.0..=12.0 = -3.0,
+        /// At 100 a full well is white; above, the gain grows and fewer electrons are.
+        iso: 100.0..=409600.0 = 800.0,
+        /// Electrons in a full well; no real one holds over some 200,000, and 1e9 leaves no
+        /// photon noise to be seen.
+        full_well_e: 500.0..=1e9 = 15000.0,
+        /// Noise of reading a photosite, electrons rms.
+        read_noise_e: 0.0..=100.0 = 2.5,
+        /// Noise that a row shares, electrons rms.
+        row_noise_e: 0.0..=50.0 = 0.3,
+        /// Mean electrons that gather in the dark. The mean is taken off, the noise stays.
+        dark_current_e: 0.0..=10000.0 = 1.0,
+        /// Share of photosites that gather many more.
+        hot_pixels: 0.0..=0.05 = 1e-5,
+        /// Mean of those further electrons.
+        hot_pixel_e: 0.0..=200000.0 = 200.0,
+        /// Bits of the converter; 1/16 of its numbers lie below black.
+        bits: 8..=14 = 12.0,
+        /// Strength of the noise filter.
+        denoise: 0.0..=1.0 = 0.5,
+        /// Amount of unsharp masking.
+        sharpen: 0.0..=2.0 = 0.5,
+        /// Share of the S-shaped tone curve in the photograph, undone and laid on again.
+        tone: 0.0..=1.0 = 0.5,
+        /// Stops by which clipped white may have been brighter; of use below 0 `ev` only.
+        headroom_ev: 0.0..=12.0 = 2.0,
+        /// White balance, red over green: near 2 in daylight, near 1.2 under a lamp.
+        red_gain: 0.5..=4.0 = 2.0,
+        /// White balance, blue over green: near 1.6 in daylight, near 2.8 under a lamp.
+        blue_gain: 0.5..=4.0 = 1.6,
+        /// Weights of four sensors' colour matrices: a telephone's (Nexus 6P), Sony ILCE-7R,
+        /// Canon EOS 5D Mark II and Nikon D3.
+        telephone: 0.001..=1.0 = 1.0,
+        sony: 0.001..=1.0 = 1.0,
+        canon: 0.001..=1.0 = 1.0,
+        nikon: 0.001..=1.0 = 1.0
     }
 
     /// The encoded value to a power; below 1 brightens.
@@ -392,9 +532,37 @@ catalogue! {
         reference: PathBuf = PathBuf::new()
     }
 
-    /// JPEG compression.
+    /// Reduced and enlarged with named filters, on encoded values, as devices do.
+    Processing Resample "resample" {
+        factor: 0.02..=1.0;
+        down: Filter = Filter::Box,
+        up: Filter = Filter::Bilinear
+    }
+    /// Few levels a channel.
+    Processing Banding "banding" {
+        levels: 2..=256;
+        /// Whether a pattern hides the steps.
+        dither: bool = false
+    }
+
+    /// JPEG compression; two steps compress twice.
     Compression Jpeg "jpeg" {
-        quality: 1..=100
+        quality: 1..=100;
+        /// Resolution of colour.
+        subsampling: Subsampling = Subsampling::default()
+    }
+    /// The loss of a video frame coded on its own, as in H.264.
+    Compression Video "video" {
+        /// Quantisation: 23 is usual, 40 poor.
+        qp: 0..=51;
+        /// Whether edges between blocks are smoothed, as decoders do.
+        deblock: bool = true
+    }
+    /// A JPEG of which some bits arrived wrong.
+    Compression BitErrors "bit_errors" seeded {
+        /// Wrong bits.
+        errors: 0..=1000,
+        quality: 1..=100 = 75.0
     }
 
     /// Objects are overlooked.

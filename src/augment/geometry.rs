@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use image::{ImageBuffer, Luma, Rgb};
 
-use self::map::{Bumps, Map, Perspective, Radial};
+use self::map::{Bumps, Map, Perspective, Radial, Rows};
 use super::photometric::Linear;
 use super::picture::Picture;
 use super::{Drawn, Transform};
@@ -92,6 +92,20 @@ impl Motion {
             Transform::LensDistortion { k1, k2, .. } => {
                 (Map::Radial(Radial::new(*k1, *k2, whole)), size)
             }
+            Transform::RollingShutter {
+                skew,
+                wobble,
+                waves,
+                ..
+            } => {
+                let rows = Rows {
+                    slope: skew * width / height,
+                    middle: height / 2.0,
+                    amplitude: wobble * width,
+                    turn: std::f64::consts::TAU * waves / height,
+                };
+                (Map::Rows(rows), size)
+            }
             Transform::Elastic {
                 strength, distance, ..
             } => {
@@ -150,7 +164,7 @@ impl Motion {
     pub fn bends_lines(&self) -> bool {
         self.maps
             .iter()
-            .any(|map| matches!(map, Map::Radial(_) | Map::Bumps(_)))
+            .any(|map| matches!(map, Map::Radial(_) | Map::Bumps(_) | Map::Rows(_)))
     }
 
     /// Whether upright boxes stay upright boxes.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::sidecar::carried_sidecars;
+use super::sidecar::{carried_sidecars, depth_of};
 use super::{
     AugmentError, AugmentPlan, DepthMap, Drawn, LabelChanges, Library, Stage, Subject, Transform,
     apply, compression,
@@ -159,11 +159,14 @@ impl Job<'_> {
             .iter()
             .rposition(|step| step.transform.stage() != Stage::Labels);
         let quality = last.and_then(|last| match steps[last].transform {
-            Transform::Jpeg { quality } => Some((last, quality as u8)),
+            Transform::Jpeg {
+                quality,
+                subsampling,
+            } => Some((last, quality as u8, subsampling)),
             _ => None,
         });
         let mut now = steps.clone();
-        if let Some((last, _)) = quality {
+        if let Some((last, ..)) = quality {
             now.remove(last);
         }
         let image = read_image(&sample.path)?;
@@ -175,7 +178,9 @@ impl Job<'_> {
         };
         let out = apply(&now, subject, self.library)?;
         let (ending, bytes) = match quality {
-            Some((_, quality)) => ("jpg", compression::jpeg(&out.image, quality)),
+            Some((_, quality, subsampling)) => {
+                ("jpg", compression::jpeg(&out.image, quality, subsampling))
+            }
             None => ("png", self.png(sample, &out.image)?),
         };
         let mut record = sample.record.clone();
@@ -204,8 +209,17 @@ impl Job<'_> {
 
     /// Distances, where a step asks for them and the data set has them.
     fn depth(&self, sample: &Sample, steps: &[Drawn]) -> Result<Option<DepthMap>, AugmentError> {
-        let _ = (sample, steps);
-        Ok(None)
+        let asks = |step: &Drawn| {
+            matches!(
+                step.transform,
+                Transform::Fog { .. } | Transform::DefocusByDepth { .. }
+            )
+        };
+        if steps.iter().any(asks) {
+            depth_of(self.root, sample)
+        } else {
+            Ok(None)
+        }
     }
 
     fn png(&self, sample: &Sample, image: &image::RgbImage) -> Result<Vec<u8>, AugmentError> {

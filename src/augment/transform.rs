@@ -1,17 +1,20 @@
 //! Concrete transforms and their application to pixels and labels.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, RgbImage};
 
+use super::camera::{self, Camera, Colour};
 use super::collage::{self, Cutting, Pasting};
 use super::geometry::{self, Motion};
 use super::label::{Carriage, LabelChanges};
 use super::photometric::{self, Linear};
 use super::picture::Picture;
+use super::weather::{self, Rain, Snow};
 use super::{AugmentError, Drawn, Library, Transform};
-use super::{blur, compression, fault, transfer};
+use super::{blur, compression, fault, optics, transfer};
 use crate::annotation::Annotation;
 use crate::dataset::read_image;
 
@@ -86,6 +89,7 @@ fn moves_pixels(step: &Drawn) -> bool {
             | Transform::Perspective { .. }
             | Transform::LensDistortion { .. }
             | Transform::Elastic { .. }
+            | Transform::RollingShutter { .. }
     )
 }
 
@@ -95,7 +99,8 @@ fn min_visible(step: &Drawn) -> f64 {
         | Transform::Crop { min_visible, .. }
         | Transform::Perspective { min_visible, .. }
         | Transform::LensDistortion { min_visible, .. }
-        | Transform::Elastic { min_visible, .. } => *min_visible,
+        | Transform::Elastic { min_visible, .. }
+        | Transform::RollingShutter { min_visible, .. } => *min_visible,
         _ => 0.0,
     }
 }
@@ -162,8 +167,7 @@ impl Work<'_> {
                 );
             }
             Transform::Defocus { radius_px } => {
-                let psf = blur::disc(*radius_px);
-                let blurred = blur::convolve(picture.light(), &psf);
+                let blurred = optics::defocus(picture.light(), *radius_px);
                 picture.set_light(blurred);
             }
             Transform::MotionBlur {
@@ -174,8 +178,25 @@ impl Work<'_> {
                 let blurred = blur::convolve(picture.light(), &psf);
                 picture.set_light(blurred);
             }
+            Transform::DefocusByDepth { .. }
+            | Transform::CameraShake { .. }
+            | Transform::ChromaticAberration { .. }
+            | Transform::Vignette { .. }
+            | Transform::Flare { .. }
+            | Transform::LensDirt { .. }
+            | Transform::Drops { .. } => self.through_lens(step),
+            Transform::Fog { .. }
+            | Transform::Rain { .. }
+            | Transform::Snow { .. }
+            | Transform::LowSun { .. } => self.through_air(step),
             Transform::Noise { shot, read } => {
                 photometric::noise(picture.light(), *shot as f32, *read as f32, step.seed());
+            }
+            Transform::Camera { .. } => {
+                if let Some(camera) = camera_of(step) {
+                    let taken = camera::photograph(picture.light(), &camera);
+                    picture.set_light(taken);
+                }
             }
             Transform::Gamma { power } => {
                 let curve = photometric::gamma(*power as f32);
@@ -188,9 +209,28 @@ impl Work<'_> {
                 let large = imageops::resize(&small, width, height, FilterType::Triangle);
                 picture.set_light(large);
             }
-            Transform::Jpeg { quality } => {
-                let bytes = compression::jpeg(picture.levels(), *quality as u8);
+            Transform::Resample { factor, down, up } => {
+                let out = compression::resample(picture.levels(), *factor, *down, *up);
+                picture.set_levels(out);
+            }
+            Transform::Banding { levels, dither } => {
+                compression::banding(picture.levels(), *levels as u32, *dither);
+            }
+            Transform::Jpeg {
+                quality,
+                subsampling,
+            } => {
+                let bytes = compression::jpeg(picture.levels(), *quality as u8, *subsampling);
                 picture.set_levels(compression::decode(&bytes));
+            }
+            Transform::Video { qp, deblock } => {
+                let out = compression::video(picture.levels(), *qp, *deblock);
+                picture.set_levels(out);
+            }
+            Transform::BitErrors { errors, quality } => {
+                let (quality, errors) = (*quality as u8, *errors as usize);
+                let out = compression::bit_errors(picture.levels(), quality, errors, step.seed());
+                picture.set_levels(out);
             }
             Transform::MatchHistogram { strength, .. } => {
                 if let Some(reference) = reference(step)? {
@@ -235,9 +275,110 @@ impl Work<'_> {
             | Transform::Perspective { .. }
             | Transform::LensDistortion { .. }
             | Transform::Elastic { .. }
+            | Transform::RollingShutter { .. }
             | Transform::Resize { .. } => {}
         }
         Ok(())
+    }
+
+    /// Distances in the picture, or those of a flat ground where none are known.
+    fn distances(&self, near_m: f64, horizon: f64) -> Cow<'_, DepthMap> {
+        let size = self.picture.size();
+        match &self.depth {
+            Some(depth) if <[u32; 2]>::from(depth.dimensions()) == size => Cow::Borrowed(depth),
+            _ => Cow::Owned(weather::ground_distances(size, near_m, horizon)),
+        }
+    }
+
+    fn through_air(&mut self, step: &Drawn) {
+        let seed = step.seed();
+        match step.transform {
+            Transform::Fog {
+                visibility_m,
+                airlight,
+                patchiness,
+                near_m,
+                horizon,
+            } => {
+                let depth = self.distances(near_m, horizon).into_owned();
+                let light = self.picture.light();
+                weather::fog(light, &depth, visibility_m, airlight, patchiness, seed);
+            }
+            Transform::Rain {
+                rate_mm_h,
+                angle_deg,
+                exposure_s,
+            } => {
+                let rain = Rain {
+                    rate_mm_h,
+                    angle_deg,
+                    exposure_s,
+                    seed,
+                };
+                weather::rain(self.picture.light(), rain);
+            }
+            Transform::Snow {
+                flakes_m3,
+                size_mm,
+                angle_deg,
+                exposure_s,
+            } => {
+                let snow = Snow {
+                    flakes_m3,
+                    size_mm,
+                    angle_deg,
+                    exposure_s,
+                    seed,
+                };
+                weather::snow(self.picture.light(), snow);
+            }
+            Transform::LowSun { x, strength } => {
+                weather::low_sun(self.picture.light(), x, strength);
+            }
+            _ => {}
+        }
+    }
+
+    fn through_lens(&mut self, step: &Drawn) {
+        let seed = step.seed();
+        match step.transform {
+            Transform::DefocusByDepth {
+                focus_m,
+                strength_px,
+                near_m,
+                horizon,
+            } => {
+                let depth = self.distances(near_m, horizon).into_owned();
+                let light = self.picture.light();
+                let blurred = optics::defocus_by_depth(light, &depth, focus_m, strength_px);
+                self.picture.set_light(blurred);
+            }
+            Transform::CameraShake { length_px } => {
+                let blurred = optics::camera_shake(self.picture.light(), length_px, seed);
+                self.picture.set_light(blurred);
+            }
+            Transform::ChromaticAberration {
+                red_scale,
+                blue_scale,
+            } => {
+                let light = self.picture.light();
+                let fringed = optics::chromatic_aberration(light, red_scale, blue_scale);
+                self.picture.set_light(fringed);
+            }
+            Transform::Vignette { strength } => {
+                optics::vignette(self.picture.light(), strength);
+            }
+            Transform::Flare { x, y, strength } => {
+                optics::flare(self.picture.light(), [x, y], strength, seed);
+            }
+            Transform::LensDirt { amount } => {
+                optics::lens_dirt(self.picture.light(), amount, seed);
+            }
+            Transform::Drops { count, radius_px } => {
+                optics::drops(self.picture.light(), count as usize, radius_px, seed);
+            }
+            _ => {}
+        }
     }
 
     /// One step that changes what is in the picture.
@@ -306,6 +447,54 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+fn camera_of(step: &Drawn) -> Option<Camera> {
+    let Transform::Camera {
+        ev,
+        iso,
+        full_well_e,
+        read_noise_e,
+        row_noise_e,
+        dark_current_e,
+        hot_pixels,
+        hot_pixel_e,
+        bits,
+        denoise,
+        sharpen,
+        tone,
+        headroom_ev,
+        red_gain,
+        blue_gain,
+        telephone,
+        sony,
+        canon,
+        nikon,
+    } = step.transform
+    else {
+        return None;
+    };
+    Some(Camera {
+        ev,
+        iso,
+        full_well_e,
+        read_noise_e,
+        row_noise_e,
+        dark_current_e,
+        hot_pixels,
+        hot_pixel_e,
+        bits: bits as u8,
+        denoise,
+        sharpen,
+        tone,
+        headroom_ev,
+        colour: Colour {
+            weights: [telephone, sony, canon, nikon],
+            red_gain,
+            blue_gain,
+        },
+        seed: step.seed(),
+    })
 }
 
 fn scale(picture: &mut Picture, gains: [f64; 3]) {

@@ -15,6 +15,7 @@ pub(in crate::augment) enum Map {
     Perspective(Perspective),
     Radial(Radial),
     Bumps(Arc<Bumps>),
+    Rows(Rows),
 }
 
 impl Map {
@@ -24,6 +25,7 @@ impl Map {
             Map::Perspective(map) => projected(&map.to, point),
             Map::Radial(map) => map.point(point),
             Map::Bumps(map) => map.point(point),
+            Map::Rows(map) => [point[0] + map.shift(point[1]), point[1]],
         }
     }
 
@@ -34,6 +36,7 @@ impl Map {
             Map::Perspective(map) => projected(&map.back, point),
             Map::Radial(map) => map.back(point),
             Map::Bumps(map) => map.back(point),
+            Map::Rows(map) => [point[0] - map.shift(point[1]), point[1]],
         }
     }
 }
@@ -189,6 +192,26 @@ impl Radial {
     }
 }
 
+/// Each row moves along itself: what a sensor sees that is read row by row while the camera
+/// pans and shakes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::augment) struct Rows {
+    /// Pixels of shift a row.
+    pub slope: f64,
+    /// The row that stays, but for vibration.
+    pub middle: f64,
+    /// Of the vibration, in pixels.
+    pub amplitude: f64,
+    /// Angle of the vibration that passes from row to row.
+    pub turn: f64,
+}
+
+impl Rows {
+    fn shift(&self, y: f64) -> f64 {
+        self.slope * (y - self.middle) + self.amplitude * (self.turn * y).sin()
+    }
+}
+
 /// A smooth random shift of each place: cubic B-splines over a grid of random vectors that
 /// vanish at the picture's edge.
 #[derive(Debug, Clone, PartialEq)]
@@ -321,6 +344,12 @@ mod tests {
                 Map::Perspective(Perspective::new(pan, tilt, view, SIZE)),
                 Map::Radial(Radial::new(k1, k2, SIZE)),
                 Map::Bumps(Arc::new(Bumps::new(strength, distance, SIZE, seed))),
+                Map::Rows(Rows {
+                    slope: k1,
+                    middle: 60.0,
+                    amplitude: 10.0 * strength,
+                    turn: 0.3,
+                }),
                 Map::Affine(Affine([1.2, 0.1, -5.0, -0.3, 0.9, 8.0])),
             ] {
                 let old = map.back([x, y]);
