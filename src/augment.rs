@@ -2,14 +2,14 @@
 //!
 //! A policy draws a plain list of [`Transform`]s from seed and file name; applying the
 //! list involves no further choice, so it can be stored and replayed. Whatever the
-//! order in the YAML file, stages follow the light: geometry of the scene, light,
-//! lens, sensor, processing, compression.
+//! order in the YAML file, stages follow the light: see [`Stage`].
 
 mod blur;
 mod camera;
 mod catalogue;
 mod collage;
 mod compression;
+mod corruption;
 mod fault;
 mod geometry;
 mod label;
@@ -22,6 +22,7 @@ mod run;
 mod sidecar;
 mod transfer;
 mod transform;
+mod variates;
 mod weather;
 
 use std::path::PathBuf;
@@ -30,12 +31,13 @@ use thiserror::Error;
 
 pub use catalogue::{Stage, Transform, TransformSpec};
 pub use compression::{Filter, Subsampling};
+pub use corruption::Corruption;
 pub use label::{DroppedLabel, LabelChanges};
 pub use library::Library;
 pub use photometric::{
     NEUTRAL_KELVIN, colour_temperature_gains, linear_from_srgb, srgb_from_linear,
 };
-pub use policy::{Action, AugmentPlan, AugmentSpec, Drawn, Step, StepSpec};
+pub use policy::{Action, AugmentPlan, AugmentSpec, Drawn, Step, StepSpec, preset_schema};
 pub use run::{AugmentSummary, augment_dataset};
 pub use sidecar::depth_of;
 pub use transform::{Augmented, DepthMap, Subject, apply};

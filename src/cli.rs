@@ -52,7 +52,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Render a labelled data set from a scene.
     Generate(generate::GenerateArgs),
-    /// Print the JSON Schema of scene files, for editors.
+    /// Print the JSON Schema of scene files or presets, for editors.
     Schema(schema::SchemaArgs),
     /// Draw a contact sheet of a scene or data set with boxes, masks and depth.
     Preview(preview::PreviewArgs),

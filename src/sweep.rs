@@ -353,4 +353,21 @@ mod tests {
             assert!(error.contains(part), "{part} is missing in {error}");
         }
     }
+
+    #[test]
+    fn the_sweeps_of_presets_are_sound() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (name, count) in [("imagenet_c.yaml", 75), ("sweep_exposure.yaml", 9)] {
+            let path = root.join("presets").join(name);
+            let sweep: SweepSpec = spec::load(&path, &[]).unwrap();
+            let plan = sweep.into_plan(&path).unwrap();
+            let points = plan.points(0);
+            assert_eq!(points.len(), count, "{name}");
+            assert!(points.iter().all(|point| point.overrides().is_ok()));
+            let RunSpec::Augment { preset, .. } = &plan.run else {
+                panic!("{name} runs a preset");
+            };
+            assert!(root.join(preset).is_file(), "{name}");
+        }
+    }
 }

@@ -9,7 +9,6 @@ mod colour;
 mod demosaic;
 mod denoise;
 mod develop;
-mod noise;
 mod scene;
 mod sensor;
 mod tone;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compression::{Filter, Subsampling};
+use super::corruption::Corruption;
 use crate::seed::Generator;
 use crate::spec::{Distribution, Interval};
 
@@ -361,7 +362,10 @@ catalogue! {
         /// Degrees from the vertical, positive to the right.
         angle_deg: -80.0..=80.0 = 0.0,
         /// Shutter time, seconds: longer streaks are fainter.
-        exposure_s: 0.0002..=0.1 = 0.004
+        exposure_s: 0.0002..=0.1 = 0.004,
+        /// Light of a drop, relative to the brightest tenth of the picture: about 1 under an
+        /// even sky, more against the light.
+        brightness: 0.1..=20.0 = 4.0
     }
     /// Falling flakes.
     Weather Snow "snow" seeded {
@@ -537,6 +541,11 @@ catalogue! {
         factor: 0.02..=1.0;
         down: Filter = Filter::Box,
         up: Filter = Filter::Bilinear
+    }
+    /// A corruption of ImageNet-C, on encoded values as published.
+    Processing Corruption "corruption" seeded {
+        severity: 1..=5 = 3.0;
+        kind: Corruption = Corruption::GaussianNoise
     }
     /// Few levels a channel.
     Processing Banding "banding" {

@@ -4,11 +4,11 @@ mod map;
 
 use std::sync::Arc;
 
-use image::{ImageBuffer, Luma, Rgb};
+use image::{ImageBuffer, Luma};
 
 use self::map::{Bumps, Map, Perspective, Radial, Rows};
 use super::photometric::Linear;
-use super::picture::Picture;
+use super::picture::{Picture, WholeMove};
 use super::{Drawn, Transform};
 
 pub(super) use self::map::Affine;
@@ -210,15 +210,17 @@ pub(super) fn part(side: u32, share: f64) -> u32 {
 /// shrinks, several places a pixel are averaged, so that fine structure does not alias.
 /// Flips and crops move levels as they are.
 pub(super) fn warp(mut picture: Picture, motion: &Motion) -> Picture {
-    let [width, height] = picture.size();
     if let Some(back) = motion.as_affine().map(Affine::inverse)
         && back.moves_whole_pixels()
     {
-        return picture.rearranged(motion.size, |x, y| {
-            let [x, y] = back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]);
-            let inside = x >= 0.0 && y >= 0.0 && x < f64::from(width) && y < f64::from(height);
-            inside.then_some([x as u32, y as u32])
+        // The middle of the first pixel tells where it comes from.
+        let start = back.point([0.5, 0.5]);
+        let mirrored = [back.0[0] < 0.0, back.0[4] < 0.0];
+        let axes = [0, 1].map(|axis| WholeMove {
+            start: start[axis].floor() as i64,
+            mirrored: mirrored[axis],
         });
+        return picture.moved(motion.size, axes);
     }
     let moved = resampled(picture.light(), motion);
     picture.set_light(moved);
@@ -232,20 +234,34 @@ fn resampled(image: &Linear, motion: &Motion) -> Linear {
         .collect();
     let weight = 1.0 / (places * places) as f32;
     let affine = motion.as_affine().map(Affine::inverse);
-    let back = |place| match &affine {
-        Some(map) => map.point(place),
-        None => motion.back(place),
-    };
-    Linear::from_fn(motion.size[0], motion.size[1], |x, y| {
-        let mut sum = [0.0; 3];
+    let width = motion.size[0] as usize;
+    let mut out = Linear::new(motion.size[0], motion.size[1]);
+    // A row of places at once: where they come from, and then what is there.
+    let mut row = vec![[0.0; 2]; width];
+    for (y, line) in out.chunks_exact_mut(3 * width).enumerate() {
         for dy in &offsets {
             for dx in &offsets {
-                let from = back([f64::from(x) + dx, f64::from(y) + dy]);
-                add_bilinear(image, from, weight, &mut sum);
+                let first = [*dx, y as f64 + dy];
+                match &affine {
+                    Some(map) => {
+                        let ([x, y], [a, d]) = (map.point(first), [map.0[0], map.0[3]]);
+                        for (index, place) in row.iter_mut().enumerate() {
+                            *place = [x + a * index as f64, y + d * index as f64];
+                        }
+                    }
+                    None => {
+                        for (index, place) in row.iter_mut().enumerate() {
+                            *place = motion.back([first[0] + index as f64, first[1]]);
+                        }
+                    }
+                }
+                for (pixel, place) in line.as_chunks_mut::<3>().0.iter_mut().zip(&row) {
+                    add_bilinear(image, *place, weight, pixel);
+                }
             }
         }
-        Rgb(sum)
-    })
+    }
+    out
 }
 
 fn add_bilinear(image: &Linear, [x, y]: [f64; 2], weight: f32, sum: &mut [f32; 3]) {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use image::{ImageBuffer, Rgb, RgbImage};
-use rand_distr::Distribution as _;
 
+use super::variates::Normals;
 use crate::seed::SeedKey;
 
 /// An image in linear light; 1.0 is sRGB white.
@@ -33,9 +33,11 @@ pub(super) static LINEAR_OF_LEVEL: LazyLock<[f32; 256]> =
     LazyLock::new(|| std::array::from_fn(|level| linear_from_srgb(level as f32 / 255.0)));
 
 /// The least linear light that rounds to each 8-bit level.
-static FLOOR_OF_LEVEL: LazyLock<[f32; 256]> = LazyLock::new(|| {
+/// There is none for the one beyond white.
+static FLOOR_OF_LEVEL: LazyLock<[f32; 257]> = LazyLock::new(|| {
     std::array::from_fn(|level| match level {
         0 => f32::NEG_INFINITY,
+        256 => f32::INFINITY,
         _ => linear_from_srgb((level as f32 - 0.5) / 255.0),
     })
 });
@@ -73,9 +75,9 @@ pub(super) fn level_of(linear: f32) -> u8 {
     let (floors, levels) = (&*FLOOR_OF_LEVEL, &*LEVEL_OF_CELL);
     let value = linear.clamp(0.0, 1.0);
     let mut level = levels[(value * CELLS as f32) as usize];
-    // A cell is narrower than two levels, so that this steps at most twice.
-    while level < 255 && floors[usize::from(level) + 1] <= value {
-        level += 1;
+    // A cell is narrower than two levels, so that two steps reach the level.
+    for _ in 0..2 {
+        level += u8::from(floors[usize::from(level) + 1] <= value);
     }
     level
 }
@@ -105,10 +107,13 @@ pub(super) fn gamma(power: f32) -> impl Fn(f32) -> f32 {
 /// modeling", equation 3).
 pub(super) fn noise(image: &mut Linear, shot: f32, read: f32, seed: u64) {
     let mut generator = SeedKey::new(b"sensor noise", seed).generator("pixels", 0);
-    for value in image.iter_mut() {
-        let sd = (shot * value.max(0.0) + read * read).sqrt();
-        let z: f32 = rand_distr::StandardNormal.sample(&mut generator);
-        *value += sd * z;
+    let normals = Normals::new();
+    let (mut drawn, mut bytes) = (vec![0.0; 3 * image.width() as usize], Vec::new());
+    for line in image.chunks_exact_mut(drawn.len().max(1)) {
+        normals.fill(&mut drawn, &mut bytes, &mut generator);
+        for (value, z) in line.iter_mut().zip(&drawn) {
+            *value += (shot * value.max(0.0) + read * read).sqrt() * z;
+        }
     }
 }
 

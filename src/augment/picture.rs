@@ -1,6 +1,6 @@
 //! The pixels on their way through the transforms.
 
-use image::{Rgb, RgbImage};
+use image::{ImageBuffer, Rgb, RgbImage};
 
 use super::photometric::{self, LINEAR_OF_LEVEL, Linear};
 
@@ -126,30 +126,77 @@ impl Picture {
         }
     }
 
-    /// A picture of `size` whose pixels `moved` makes from the old ones, for moves that leave
-    /// values as they are: `from` gives the old place of a new pixel.
-    pub fn rearranged(self, size: [u32; 2], from: impl Fn(u32, u32) -> Option<[u32; 2]>) -> Self {
-        let [width, height] = size;
-        Picture(match self.0 {
+    /// A picture of `size` pixels by a move of whole pixels: what is at `x` comes from
+    /// `start + x` along an axis, or from `start - x` where it is `mirrored`. Black comes from
+    /// outside.
+    pub fn moved(self, size: [u32; 2], axes: [WholeMove; 2]) -> Self {
+        match self.0 {
             // Black stays black only as long as no curve has lifted it.
             State::Levels {
                 image,
                 curves: None,
-            } => State::Levels {
-                image: RgbImage::from_fn(width, height, |x, y| {
-                    from(x, y).map_or(Rgb([0; 3]), |[x, y]| *image.get_pixel(x, y))
-                }),
-                curves: None,
-            },
+            } => Picture::new(moved(&image, size, axes)),
             state => {
                 let mut picture = Picture(state);
-                let light = picture.light();
-                State::Light(Linear::from_fn(width, height, |x, y| {
-                    from(x, y).map_or(Rgb([0.0; 3]), |[x, y]| *light.get_pixel(x, y))
-                }))
+                let light = moved(picture.light(), size, axes);
+                Picture(State::Light(light))
             }
-        })
+        }
     }
+}
+
+/// A move along one axis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WholeMove {
+    pub start: i64,
+    pub mirrored: bool,
+}
+
+impl WholeMove {
+    fn from(self, place: usize, side: usize) -> Option<usize> {
+        let place = place as i64;
+        let from = if self.mirrored {
+            self.start - place
+        } else {
+            self.start + place
+        };
+        usize::try_from(from).ok().filter(|from| *from < side)
+    }
+}
+
+fn moved<T: image::Primitive>(
+    image: &ImageBuffer<Rgb<T>, Vec<T>>,
+    size: [u32; 2],
+    [across, down]: [WholeMove; 2],
+) -> ImageBuffer<Rgb<T>, Vec<T>>
+where
+    Rgb<T>: image::Pixel<Subpixel = T>,
+{
+    let [width, height] = [image.width(), image.height()].map(|side| side as usize);
+    let mut out = ImageBuffer::new(size[0], size[1]);
+    let columns = (0..size[0] as usize).filter(|x| across.from(*x, width).is_some());
+    let (Some(first), Some(last)) = (columns.clone().next(), columns.last()) else {
+        return out;
+    };
+    let ends = [first, last].map(|x| across.from(x, width).unwrap_or(0));
+    let [low, high] = [ends[0].min(ends[1]), ends[0].max(ends[1])];
+    let stride = 3 * size[0] as usize;
+    for (y, line) in out.chunks_exact_mut(stride).enumerate() {
+        let Some(row) = down.from(y, height) else {
+            continue;
+        };
+        let from = &image.as_raw()[3 * (row * width + low)..3 * (row * width + high + 1)];
+        let to = &mut line[3 * first..3 * (last + 1)];
+        if across.mirrored {
+            let (to, from) = (to.as_chunks_mut::<3>().0, from.as_chunks::<3>().0);
+            for (to, from) in to.iter_mut().zip(from.iter().rev()) {
+                *to = *from;
+            }
+        } else {
+            to.copy_from_slice(from);
+        }
+    }
+    out
 }
 
 fn through(image: &RgbImage, curves: &Curves) -> Linear {
@@ -200,15 +247,25 @@ mod tests {
     }
 
     #[test]
-    fn rearranging_fills_with_black_whatever_the_curves() {
-        let image = RgbImage::from_pixel(2, 2, Rgb([0, 100, 200]));
-        let from = |x: u32, y: u32| (x < 2).then_some([x, y]);
-        let plain = Picture::new(image.clone()).rearranged([3, 2], from);
-        assert_eq!(plain.into_image().get_pixel(2, 0).0, [0; 3]);
+    fn moves_fill_with_black_whatever_the_curves_and_mirror() {
+        let image = RgbImage::from_fn(2, 2, |x, y| Rgb([0, 100 + 10 * x as u8, 200 + y as u8]));
+        let still = WholeMove {
+            start: 0,
+            mirrored: false,
+        };
+        let mirror = WholeMove {
+            start: 1,
+            mirrored: true,
+        };
+        let plain = Picture::new(image.clone()).moved([3, 2], [mirror, still]);
+        let plain = plain.into_image();
+        assert_eq!(plain.get_pixel(2, 0).0, [0; 3]);
+        assert_eq!(plain.get_pixel(0, 1), image.get_pixel(1, 1));
         let mut lifted = Picture::new(image);
         lifted.map(|_, value| value + 0.5);
-        let lifted = lifted.rearranged([3, 2], from).into_image();
-        assert_eq!(lifted.get_pixel(2, 1).0, [0; 3]);
-        assert!(lifted.get_pixel(0, 0)[0] > 150);
+        let right = WholeMove { start: -1, ..still };
+        let lifted = lifted.moved([3, 2], [right, still]).into_image();
+        assert_eq!(lifted.get_pixel(0, 1).0, [0; 3]);
+        assert!(lifted.get_pixel(1, 0)[0] > 150);
     }
 }

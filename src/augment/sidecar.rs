@@ -78,7 +78,8 @@ fn moved(
 /// Tenths of a millimetre, in which depth is stored.
 const DEPTH_UNIT_M: f32 = 1e-4;
 
-/// Distances beside an image, where its data set has them.
+/// Distances beside an image, where its data set has them. Files end at 6.55 metres: those of
+/// a picture of which more than a tenth lies beyond say too little, and are left out.
 ///
 /// # Errors
 /// A file that is no picture.
@@ -92,6 +93,10 @@ pub fn depth_of(root: &Path, sample: &Sample) -> Result<Option<DepthMap>, Augmen
         message: error.to_string(),
     })?;
     let units = picture.into_luma16();
+    let beyond = units.iter().filter(|unit| **unit == u16::MAX).count();
+    if beyond * 10 > units.len() {
+        return Ok(None);
+    }
     let metres = units.iter().map(|unit| DEPTH_UNIT_M * f32::from(*unit));
     let (width, height) = units.dimensions();
     Ok(DepthMap::from_raw(width, height, metres.collect()))

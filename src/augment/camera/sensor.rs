@@ -3,9 +3,9 @@
 use rand::Rng as _;
 
 use super::Camera;
-use super::noise::{COUNTED_BELOW, Normals, Poissons, skewed};
 use super::scene::{Scene, beyond};
 use crate::augment::photometric::Linear;
+use crate::augment::variates::{COUNTED_BELOW, Normals, Poissons, skewed};
 use crate::seed::{Generator, SeedKey};
 
 /// Photosites around the picture on each side, for filters that look beyond it; even,

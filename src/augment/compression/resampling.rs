@@ -32,7 +32,12 @@ pub(in crate::augment) fn resample(
     scaled(&scaled(image, small, down), size, up)
 }
 
-fn scaled(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> RgbImage {
+/// Scales encoded values to `[width, height]` pixels.
+pub(in crate::augment) fn scaled(
+    image: &RgbImage,
+    [width, height]: [u32; 2],
+    filter: Filter,
+) -> RgbImage {
     const SAME: &str = "both pictures have three bytes a pixel and the size that they say";
     let algorithm = match filter {
         Filter::Nearest => ResizeAlg::Nearest,

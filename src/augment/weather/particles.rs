@@ -23,6 +23,8 @@ pub(in crate::augment) struct Rain {
     /// Degrees from the vertical, positive to the right.
     pub angle_deg: f64,
     pub exposure_s: f64,
+    /// Light of a drop, relative to that of the picture's brightest tenth.
+    pub brightness: f64,
     pub seed: u64,
 }
 
@@ -41,7 +43,8 @@ pub(in crate::augment) fn rain(image: &mut Linear, rain: Rain) {
     let slope = 4.1 * rain.rate_mm_h.max(0.01).powf(-0.21);
     let a_metre3 = 8000.0 / slope * (-slope * LEAST_MM).exp();
     let mut generator = SeedKey::new(b"rain", rain.seed).generator("drops", 0);
-    let light = bright_light(image);
+    let sky = bright_light(image);
+    let light = sky.map(|sky| sky * rain.brightness as f32);
     let field = Field::new(image, NEAR_M, FAR_M);
     let count = field.count(a_metre3, &mut generator);
     let (sin, cos) = rain.angle_deg.to_radians().sin_cos();
@@ -63,8 +66,8 @@ pub(in crate::augment) fn rain(image: &mut Linear, rain: Rain) {
     // Drops beyond are a thin mist together: a tenth of the contrast at 100 mm an hour.
     let veil = (0.001 * rain.rate_mm_h).min(0.3) as f32;
     for pixel in image.pixels_mut() {
-        for (value, light) in pixel.0.iter_mut().zip(light) {
-            *value += veil * (0.7 * light - *value);
+        for (value, sky) in pixel.0.iter_mut().zip(sky) {
+            *value += veil * (0.7 * sky - *value);
         }
     }
 }
@@ -234,6 +237,7 @@ mod tests {
                     rate_mm_h,
                     angle_deg: 10.0,
                     exposure_s: 0.005,
+                    brightness: 3.0,
                     seed: 1,
                 },
             );
