@@ -229,7 +229,21 @@ struct Root<T>(T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Root<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_yaml::with::singleton_map_recursive::deserialize(deserializer).map(Root)
+        serde_yaml::with::singleton_map_recursive::deserialize(deserializer)
+            .map(|Erased(value)| Root(value))
+    }
+}
+
+/// Reads through one type of deserializer, so that the code which reads a spec exists once and
+/// not for each layer of deserializers over text and over values.
+struct Erased<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Erased<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut erased = <dyn erased_serde::Deserializer>::erase(deserializer);
+        erased_serde::deserialize(&mut erased)
+            .map(Erased)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -287,6 +301,13 @@ fn not_finite(value: &Value, key: &str) -> Option<Fault> {
     }
 }
 
+/// A message of serde_yaml without the place at its end, and that line and column.
+fn without_place(message: &str) -> Option<(&str, (usize, usize))> {
+    let (rest, place) = message.rsplit_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    Some((rest, (line.parse().ok()?, column.parse().ok()?)))
+}
+
 /// What does not fit in a YAML value, and where.
 struct Fault {
     /// Path of the key, such as `objects[0].paints`; empty or `.` at the root.
@@ -298,14 +319,16 @@ struct Fault {
 
 impl Fault {
     fn new(key: String, error: &serde_yaml::Error) -> Self {
-        let position = error.location().map(|at| (at.line(), at.column()));
+        let mut position = error.location().map(|at| (at.line(), at.column()));
         let mut message = error.to_string();
-        if let Some((line, column)) = position {
-            // serde_yaml repeats the place at the end of its message; once is enough.
-            message = message.replace(&format!(" at line {line} column {column}"), "");
+        // Each map around the fault adds its place at the end; the fault's own came first.
+        while let Some((rest, place)) = without_place(&message) {
+            position = Some(place);
+            message = rest.to_owned();
         }
-        // It also begins with the path of the map around the key.
-        if let Some((around, rest)) = message.split_once(": ")
+        // It also adds its path at the beginning.
+        while let Some((around, rest)) = message.split_once(": ")
+            && !around.is_empty()
             && parts_of_key(&key).starts_with(&parts_of_key(around))
         {
             message = rest.to_owned();

@@ -61,11 +61,39 @@ impl From<RangeInclusive<u32>> for Bounds {
     }
 }
 
-impl Bounds {
-    fn draw(self, distribution: &Distribution, generator: &mut Generator) -> f64 {
-        let value = distribution.sample(generator);
-        if self.whole { value.round() } else { value }
+/// A number of a spec: what is written, and what holds where nothing is.
+struct Number<'a> {
+    written: Option<&'a Distribution>,
+    default: fn() -> Distribution,
+    bounds: Bounds,
+}
+
+// The table has some hundred numbers, at each of which copies of these would stand.
+impl Number<'_> {
+    #[inline(never)]
+    fn draw(&self, generator: &mut Generator) -> f64 {
+        let value = match self.written {
+            Some(distribution) => distribution.sample(generator),
+            None => (self.default)().sample(generator),
+        };
+        if self.bounds.whole {
+            value.round()
+        } else {
+            value
+        }
     }
+
+    #[inline(never)]
+    fn limit(&self, key: &'static str) -> (&'static str, Distribution, Bounds) {
+        let distribution = self.written.cloned().unwrap_or_else(self.default);
+        (key, distribution, self.bounds)
+    }
+}
+
+/// Writes a default in where nothing is said.
+#[inline(never)]
+fn complete_with(number: &mut Option<Distribution>, default: fn() -> Distribution) {
+    number.get_or_insert_with(default);
 }
 
 /// A default that is a range: any value in it is as likely.
@@ -85,17 +113,26 @@ macro_rules! complete {
         let _: &Distribution = $key;
     };
     ($key:ident $default:expr) => {
-        $key.get_or_insert_with(|| $default.into());
+        complete_with($key, || $default.into());
     };
 }
 
-/// The distribution of a number that has been completed.
-macro_rules! completed {
-    ($key:ident) => {
-        $key
+/// A number with its default and bounds.
+macro_rules! number {
+    ($key:ident in $bounds:expr) => {
+        Number {
+            written: Some($key),
+            // Never asked for: what has no default is written.
+            default: || Distribution::Constant(0.0),
+            bounds: $bounds.into(),
+        }
     };
-    ($key:ident $default:expr) => {
-        &$key.clone().unwrap_or_else(|| $default.into())
+    ($key:ident in $bounds:expr, $default:expr) => {
+        Number {
+            written: $key.as_ref(),
+            default: || $default.into(),
+            bounds: $bounds.into(),
+        }
     };
 }
 
@@ -186,19 +223,16 @@ macro_rules! catalogue {
             /// Each number with its key and the bounds that it must stay in, once completed.
             pub(super) fn limits(&self) -> Vec<(&'static str, Distribution, Bounds)> {
                 match self {
-                    $(Self::$variant { $($key,)* .. } => vec![$((
-                        stringify!($key),
-                        completed!($key $($default)?).clone(),
-                        Bounds::from($low..=$high),
-                    ),)*],)*
+                    $(Self::$variant { $($key,)* .. } => vec![$(
+                        number!($key in $low..=$high $(, $default)?).limit(stringify!($key)),
+                    )*],)*
                 }
             }
 
             pub(super) fn draw(&self, generator: &mut Generator) -> Transform {
                 match self {
                     $(Self::$variant { $($key,)* $($($other,)+)? } => Transform::$variant {
-                        $($key: Bounds::from($low..=$high)
-                            .draw(completed!($key $($default)?), generator),)*
+                        $($key: number!($key in $low..=$high $(, $default)?).draw(generator),)*
                         $($($other: $other.clone().unwrap_or_else(|| $other_default),)+)?
                     },)*
                 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::seed::SeedKey;
 
 pub use resampling::Filter;
-pub(super) use resampling::{banding, resample, scaled};
+pub(super) use resampling::{banding, resample};
 pub(super) use video::video;
 
 /// Resolution of colour beside that of brightness.

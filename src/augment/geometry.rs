@@ -318,7 +318,7 @@ pub(super) fn warp_nearest<T: image::Primitive>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::RgbImage;
+    use image::{Rgb, RgbImage};
 
     fn affine(rotate_deg: f64, scale: f64, shear_deg: f64, translate: [f64; 2]) -> Drawn {
         Drawn::from(Transform::Affine {

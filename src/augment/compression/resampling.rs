@@ -33,11 +33,7 @@ pub(in crate::augment) fn resample(
 }
 
 /// Scales encoded values to `[width, height]` pixels.
-pub(in crate::augment) fn scaled(
-    image: &RgbImage,
-    [width, height]: [u32; 2],
-    filter: Filter,
-) -> RgbImage {
+fn scaled(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> RgbImage {
     const SAME: &str = "both pictures have three bytes a pixel and the size that they say";
     let algorithm = match filter {
         Filter::Nearest => ResizeAlg::Nearest,
