@@ -49,7 +49,8 @@ fn tolerance_db(kind: Corruption, [_, sd]: [f64; 2]) -> f64 {
 fn seeds(kind: Corruption) -> u64 {
     use Corruption::*;
     match kind {
-        MotionBlur | ElasticTransform | GlassBlur | Snow | Fog | Frost | Spatter => 5,
+        GlassBlur => 16,
+        MotionBlur | ElasticTransform | Snow | Fog | Frost | Spatter => 5,
         _ => 1,
     }
 }

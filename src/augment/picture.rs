@@ -174,10 +174,11 @@ where
 {
     let [width, height] = [image.width(), image.height()].map(|side| side as usize);
     let mut out = ImageBuffer::new(size[0], size[1]);
-    let columns = (0..size[0] as usize).filter(|x| across.from(*x, width).is_some());
-    let (Some(first), Some(last)) = (columns.clone().next(), columns.last()) else {
+    let mut columns = (0..size[0] as usize).filter(|x| across.from(*x, width).is_some());
+    let Some(first) = columns.next() else {
         return out;
     };
+    let last = columns.next_back().unwrap_or(first);
     let ends = [first, last].map(|x| across.from(x, width).unwrap_or(0));
     let [low, high] = [ends[0].min(ends[1]), ends[0].max(ends[1])];
     let stride = 3 * size[0] as usize;

@@ -112,7 +112,7 @@ fn is_one(weight: &f64) -> bool {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    Transform(TransformSpec),
+    Transform(Box<TransformSpec>),
     OneOf(Vec<Step>),
     InOrder(Vec<Step>),
     Shuffled(Vec<Step>),
@@ -246,7 +246,7 @@ impl Check {
         );
         let action = match (spec.transform, spec.one_of, spec.in_order, spec.shuffled) {
             (Some(transform), None, None, None) => {
-                Action::Transform(self.transform(transform, key))
+                Action::Transform(Box::new(self.transform(transform, key)))
             }
             (None, Some(steps), None, None) => {
                 Action::OneOf(self.steps(steps, &format!("{key}.one_of")))

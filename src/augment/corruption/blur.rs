@@ -47,7 +47,7 @@ fn gaussian_weights(sigma: f64, truncate: f64) -> Vec<f32> {
 
 /// Convolves values of `channels` a pixel with a Gaussian along both axes.
 pub(super) fn gaussian(
-    values: &mut Vec<f32>,
+    values: &mut [f32],
     [width, height, channels]: [usize; 3],
     [sigma_x, sigma_y]: [f64; 2],
     truncate: f64,

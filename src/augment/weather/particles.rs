@@ -12,8 +12,9 @@ use crate::seed::{Generator, SeedKey};
 /// 53 degrees from side to side.
 const FOCAL: f64 = 1.0;
 
-/// Most particles that are drawn.
-const MAX_PARTICLES: usize = 6000;
+/// About the most particles that are drawn. Where there would be more, the far ones, which are the
+/// smallest, are left to the veil.
+const MAX_PARTICLES: f64 = 6000.0;
 
 /// How hard it rains, and how it is photographed.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,7 @@ pub(in crate::augment) fn rain(image: &mut Linear, rain: Rain) {
     let mut generator = SeedKey::new(b"rain", rain.seed).generator("drops", 0);
     let sky = bright_light(image);
     let light = sky.map(|sky| sky * rain.brightness as f32);
-    let field = Field::new(image, NEAR_M, FAR_M);
+    let field = Field::new(image, a_metre3, NEAR_M, FAR_M);
     let count = field.count(a_metre3, &mut generator);
     let (sin, cos) = rain.angle_deg.to_radians().sin_cos();
     for _ in 0..count {
@@ -92,7 +93,7 @@ pub(in crate::augment) fn snow(image: &mut Linear, snow: Snow) {
     const FAR_M: f64 = 15.0;
     let mut generator = SeedKey::new(b"snow", snow.seed).generator("flakes", 0);
     let light = bright_light(image).map(|light| light.max(0.25));
-    let field = Field::new(image, NEAR_M, FAR_M);
+    let field = Field::new(image, snow.flakes_m3, NEAR_M, FAR_M);
     let count = field.count(snow.flakes_m3, &mut generator);
     for _ in 0..count {
         let (place, metres) = field.place(&mut generator);
@@ -132,13 +133,17 @@ struct Field {
 }
 
 impl Field {
-    fn new(image: &Linear, near_m: f64, far_m: f64) -> Self {
+    /// For `a_metre3` particles a cubic metre.
+    fn new(image: &Linear, a_metre3: f64, near_m: f64, far_m: f64) -> Self {
         let size = [image.width(), image.height()].map(f64::from);
+        let focal_px = FOCAL * size[0].max(1.0);
+        let section = (size[0] * size[1] / (focal_px * focal_px)).max(1e-9);
+        let full_m = (near_m.powi(3) + 3.0 * MAX_PARTICLES / (section * a_metre3.max(1e-9))).cbrt();
         Field {
             size,
-            focal_px: FOCAL * size[0].max(1.0),
+            focal_px,
             near_m,
-            far_m,
+            far_m: far_m.min(full_m),
         }
     }
 
@@ -146,7 +151,7 @@ impl Field {
     fn count(&self, a_metre3: f64, generator: &mut Generator) -> usize {
         let section = self.size[0] * self.size[1] / (self.focal_px * self.focal_px);
         let volume = section * (self.far_m.powi(3) - self.near_m.powi(3)) / 3.0;
-        let mean = (volume * a_metre3).min(MAX_PARTICLES as f64);
+        let mean = volume * a_metre3;
         let drawn =
             rand_distr::Poisson::new(mean.max(1e-9)).map_or(0.0, |law| law.sample(generator));
         drawn as usize
@@ -267,11 +272,14 @@ mod tests {
     /// 8000 / 2.53 * exp(-1.26) = 894 drops a cubic metre are above half a millimetre.
     #[test]
     fn the_number_of_drops_follows_the_law() {
-        let image = Linear::new(100, 100);
-        let field = Field::new(&image, 1.0, 2.0);
         let slope = 4.1 * 10_f64.powf(-0.21);
         let expected = 8000.0 / slope * (-slope * 0.5).exp();
         assert!((expected - 894.0).abs() < 10.0, "{expected}");
+        let image = Linear::new(100, 100);
+        let field = Field::new(&image, expected, 1.0, 2.0);
+        let crowded = Field::new(&image, 1e6, 1.0, 2.0);
+        let volume = (crowded.far_m.powi(3) - 1.0) / 3.0;
+        assert!((volume * 1e6 / MAX_PARTICLES - 1.0).abs() < 1e-6);
         // A pyramid of 1 x 1 at a distance of 1, between 1 and 2: 7/3 of a cubic metre.
         let mut generator = SeedKey::new(b"test", 0).generator("count", 0);
         let count = field.count(expected, &mut generator) as f64;
