@@ -321,10 +321,15 @@ impl Fault {
     fn new(key: String, error: &serde_yaml::Error) -> Self {
         let mut position = error.location().map(|at| (at.line(), at.column()));
         let mut message = error.to_string();
-        // Each map around the fault adds its place at the end; the fault's own came first.
-        while let Some((rest, place)) = without_place(&message) {
-            position = Some(place);
-            message = rest.to_owned();
+        if let Some((line, column)) = position {
+            // serde_yaml repeats the place of what is no YAML in its message; once is enough.
+            message = message.replace(&format!(" at line {line} column {column}"), "");
+        } else {
+            // Each map around a wrong value adds its place at the end; the first is the value's.
+            while let Some((rest, place)) = without_place(&message) {
+                position = Some(place);
+                message = rest.to_owned();
+            }
         }
         // It also adds its path at the beginning.
         while let Some((around, rest)) = message.split_once(": ")

@@ -272,12 +272,21 @@ fn pixelate(image: &RgbImage, share: f64) -> RgbImage {
         }
         Rgb(sum.map(|sum| ((sum + count / 2) / count.max(1)) as u8))
     });
-    RgbImage::from_fn(size[0], size[1], |x, y| {
-        let from = |place: u32, axis: usize| {
-            let place = (f64::from(place) + 0.5) * f64::from(small[axis]) / f64::from(size[axis]);
-            (place as u32).min(small[axis] - 1)
+    // Where the middle of a pixel falls on the edge between two blocks, the rounding of these
+    // sums decides, as in the program that published figures come from.
+    let nearest = |axis: usize| -> Vec<u32> {
+        let step = f64::from(small[axis]) / f64::from(size[axis]);
+        let mut place = 0.5 * step;
+        let next = |_| {
+            let block = (place as u32).min(small[axis] - 1);
+            place += step;
+            block
         };
-        *reduced.get_pixel(from(x, 0), from(y, 1))
+        (0..size[axis]).map(next).collect()
+    };
+    let (columns, rows) = (nearest(0), nearest(1));
+    RgbImage::from_fn(size[0], size[1], |x, y| {
+        *reduced.get_pixel(columns[x as usize], rows[y as usize])
     })
 }
 
