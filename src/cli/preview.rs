@@ -16,6 +16,7 @@ use super::drawing::{class_colour, keypoint, outline};
 use super::progress::Progress;
 use super::{Common, UserMistake};
 use crate::annotation::{Annotation, numbers};
+use crate::augment::AugmentSpec;
 use crate::dataset::{Dataset, SIDECARS, Sample, Split, read_image, write_atomically};
 use crate::generate::{self, Sight, scene_key};
 use crate::observer::Observer;
@@ -97,6 +98,12 @@ pub(super) fn run(args: PreviewArgs) -> anyhow::Result<()> {
     } else if args.input.is_dir() {
         args.common.refuse_overrides("`preview` of a data set")?;
         dataset_tiles(&args)?
+    } else if AugmentSpec::load(&args.input, &[], None).is_ok() {
+        let message = format!(
+            "{} is the preset of an augmentation; name the images to show it on with --of DATASET",
+            args.input.display()
+        );
+        return Err(UserMistake(message).into());
     } else {
         let plan = ScenePlan::load(&args.input, &args.common.overrides)?;
         if args.common.dry_run {

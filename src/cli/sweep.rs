@@ -62,9 +62,9 @@ pub(super) fn run(args: SweepArgs) -> anyhow::Result<()> {
     let plan = spec.into_plan(&args.sweep)?;
     let points = plan.points(common.seed);
     // A wrong key or file shows before the first image is written.
-    let mut task = Task::open(&args, &plan)?;
+    let task = Task::open(&args, &plan)?;
     for point in &points {
-        task.check(point)?;
+        task.content(point)?;
     }
     if common.dry_run {
         return print_plan(&args, &plan, &points);
@@ -119,6 +119,9 @@ struct Task<'a> {
     detector: Option<Detector>,
     /// What is augmented.
     input: Option<Dataset>,
+    /// Of the images that are augmented and of the detector's weights: results of others are
+    /// not taken over.
+    sources: PlanHash,
 }
 
 impl<'a> Task<'a> {
@@ -131,25 +134,35 @@ impl<'a> Task<'a> {
             RunSpec::Augment { input, split, .. } => Some(opened(input, *split)?),
             RunSpec::Generate { .. } => None,
         };
+        let weights = model
+            .map(|model| std::fs::read(model.join("model.safetensors")))
+            .transpose()?;
+        let weights = weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string());
+        let images: Option<Vec<_>> = input.as_ref().map(|input: &Dataset| {
+            let samples = input.samples.iter();
+            samples
+                .map(|sample| (&sample.path, &sample.record.hash, sample.annotations.len()))
+                .collect()
+        });
+        let sources = PlanHash::of(&(weights, images));
         Ok(Task {
             plan,
             detector,
             input,
+            sources,
         })
     }
 
-    /// Reads the preset or scene with the point's settings.
-    fn check(&mut self, point: &Point) -> anyhow::Result<()> {
+    /// What the preset or scene says with the point's settings.
+    fn content(&self, point: &Point) -> anyhow::Result<PlanHash> {
         let overrides = point.overrides()?;
-        match &self.plan.run {
+        Ok(match &self.plan.run {
             RunSpec::Augment { preset, .. } => {
-                AugmentSpec::load(preset, &overrides, None)?.into_plan(preset)?;
+                let spec = AugmentSpec::load(preset, &overrides, None)?;
+                PlanHash::of(&spec.into_plan(preset)?)
             }
-            RunSpec::Generate { scene, .. } => {
-                ScenePlan::load(scene, &overrides)?;
-            }
-        }
-        Ok(())
+            RunSpec::Generate { scene, .. } => PlanHash::of(&ScenePlan::load(scene, &overrides)?),
+        })
     }
 
     /// The data set of one point, written to `folder` or found there.
@@ -192,7 +205,9 @@ impl<'a> Task<'a> {
         point: &Point,
         progress: &Progress,
     ) -> anyhow::Result<Outcome> {
-        let hash = PlanHash::of(&("sweep", self.plan, args.common.seed, point));
+        let content = self.content(point)?;
+        let seed = args.common.seed;
+        let hash = PlanHash::of(&("sweep", self.plan, seed, point, content, &self.sources));
         let folder = args.out.join("points").join(format!("{index:04}"));
         let record = folder.with_extension("json");
         if let Some(done) = finished(&record, &hash) {
@@ -212,7 +227,7 @@ impl<'a> Task<'a> {
         let (Some(input), Some(_)) = (&self.input, &self.detector) else {
             return Ok(None);
         };
-        let hash = PlanHash::of(&("clean", &self.plan.run, &self.plan.model));
+        let hash = PlanHash::of(&("clean", &self.plan.run, &self.plan.model, &self.sources));
         let record = args.out.join("clean.json");
         if let Some(done) = finished(&record, &hash) {
             return Ok(Some(done));

@@ -42,6 +42,10 @@ pub(super) fn tiles(args: &PreviewArgs, of: &Path) -> anyhow::Result<Tiles> {
             .collect::<anyhow::Result<_>>()?
     };
     let dataset = open(of, args)?;
+    let libraries = columns
+        .iter()
+        .map(|(_, plan, _)| Library::open(plan, &dataset))
+        .collect::<Result<Vec<_>, _>>()?;
     let (mut figures, mut tiles) = (Figures::default(), Vec::new());
     for sample in spread(&dataset, args.count) {
         let image = read_image(&sample.path)?;
@@ -49,15 +53,14 @@ pub(super) fn tiles(args: &PreviewArgs, of: &Path) -> anyhow::Result<Tiles> {
         let mut as_it_is = tile(&image, args.drawn(&sample.annotations));
         caption(&mut as_it_is, "as it is");
         tiles.push(as_it_is);
-        for (name, plan, draw) in &columns {
-            let library = Library::open(plan, &dataset)?;
-            let steps = plan.draw(args.common.seed + draw, &sample.file_name, &library);
+        for ((name, plan, draw), library) in columns.iter().zip(&libraries) {
+            let steps = plan.draw(args.common.seed + draw, &sample.file_name, library);
             let subject = Subject {
                 image: image.clone(),
                 annotations: sample.annotations.clone(),
                 depth: crate::augment::depth_of(&dataset.root, sample)?,
             };
-            let out = apply(&steps, subject, &library)?;
+            let out = apply(&steps, subject, library)?;
             let mut dose = tile(&out.image, args.drawn(&out.annotations));
             caption(&mut dose, name);
             tiles.push(dose);
