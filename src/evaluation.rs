@@ -5,15 +5,18 @@
 //! recall points). `docs/evaluation.md` states where the two differ on purpose.
 
 mod files;
+mod resampling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hotcoco::{COCO, COCOeval, IouType};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use files::score_files;
+
+use resampling::Redraws;
 
 use crate::annotation::{BoundingBox, Detection};
 use crate::dataset::Dataset;
@@ -100,6 +103,42 @@ impl Evaluation {
     }
 }
 
+/// What more detections say than their score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examination {
+    pub evaluation: Evaluation,
+    pub errors: ErrorKinds,
+    pub redrawn: Redrawn,
+}
+
+/// AP on test splits drawn anew from the groups of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Redrawn {
+    /// Groups that there are to draw.
+    pub groups: usize,
+    /// One a draw, the same draws for every set of detections; [`UNDEFINED`] in one without
+    /// an object.
+    pub ap: Vec<f64>,
+}
+
+/// By how much AP50 would rise were all errors of one kind mended, in `0..=1` (Bolya et al.
+/// 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ErrorKinds {
+    /// An object that nothing points at.
+    pub missed: f64,
+    /// The right class in the wrong place: an IoU of 0.1 to 0.5.
+    pub mislocated: f64,
+    /// The right place and the wrong class.
+    pub confused: f64,
+    /// Wrong in both.
+    pub both: f64,
+    /// A second find of an object.
+    pub duplicate: f64,
+    /// A find where nothing is.
+    pub background: f64,
+}
+
 /// Why detections could not be scored.
 #[derive(Debug, Error)]
 pub enum EvaluationError {
@@ -161,25 +200,56 @@ pub fn evaluate_with(
     detections: &[Detection],
     parameters: Parameters,
 ) -> Result<Evaluation, EvaluationError> {
-    let objects = ground_truth.samples.iter().flat_map(|sample| {
-        sample.annotations.iter().map(|annotation| TruthObject {
-            image_id: sample.id,
-            category_id: u64::from(annotation.category_id),
-            bbox: annotation.bbox,
-            area: annotation.area,
-            is_crowd: annotation.is_crowd,
-        })
-    });
-    let truth = Truth {
-        images: ground_truth.samples.iter().map(|s| s.id).collect(),
-        categories: ground_truth
-            .categories
-            .iter()
-            .map(|category| (u64::from(category.id), category.name.clone()))
-            .collect(),
-        objects: objects.collect(),
-    };
-    evaluate_truth(&truth, detections, parameters)
+    evaluate_truth(&Truth::of(ground_truth), detections, parameters)
+}
+
+/// As [`evaluate`], with the kinds of errors, and the AP on `redraws` other test splits.
+pub fn examine(
+    ground_truth: &Dataset,
+    detections: &[Detection],
+    redraws: usize,
+) -> Result<Examination, EvaluationError> {
+    const RIGHT_IOU: f64 = 0.5;
+    const BACKGROUND_IOU: f64 = 0.1;
+    let truth = Truth::of(ground_truth);
+    let (evaluator, evaluation) = matched(&truth, detections, Parameters::default())?;
+    let tide = evaluator.tide_errors(RIGHT_IOU, BACKGROUND_IOU)?;
+    let gain = |kind: &str| tide.delta_ap.get(kind).copied().unwrap_or(0.0);
+    Ok(Examination {
+        errors: ErrorKinds {
+            missed: gain("Miss"),
+            mislocated: gain("Loc"),
+            confused: gain("Cls"),
+            both: gain("Both"),
+            duplicate: gain("Dupe"),
+            background: gain("Bkg"),
+        },
+        redrawn: Redraws::new(ground_truth, redraws).score(&evaluator),
+        evaluation,
+    })
+}
+
+impl Truth {
+    fn of(dataset: &Dataset) -> Self {
+        let objects = dataset.samples.iter().flat_map(|sample| {
+            sample.annotations.iter().map(|annotation| TruthObject {
+                image_id: sample.id,
+                category_id: u64::from(annotation.category_id),
+                bbox: annotation.bbox,
+                area: annotation.area,
+                is_crowd: annotation.is_crowd,
+            })
+        });
+        Truth {
+            images: dataset.samples.iter().map(|s| s.id).collect(),
+            categories: dataset
+                .categories
+                .iter()
+                .map(|category| (u64::from(category.id), category.name.clone()))
+                .collect(),
+            objects: objects.collect(),
+        }
+    }
 }
 
 fn evaluate_truth(
@@ -187,6 +257,15 @@ fn evaluate_truth(
     detections: &[Detection],
     parameters: Parameters,
 ) -> Result<Evaluation, EvaluationError> {
+    matched(truth, detections, parameters).map(|(_, evaluation)| evaluation)
+}
+
+/// The metrics, and the matches that they come from.
+fn matched(
+    truth: &Truth,
+    detections: &[Detection],
+    parameters: Parameters,
+) -> Result<(COCOeval, Evaluation), EvaluationError> {
     let [a, b, c] = parameters.max_dets;
     if !(0 < a && a < b && b < c) {
         return Err(EvaluationError::MaxDets(parameters.max_dets));
@@ -200,11 +279,12 @@ fn evaluate_truth(
     evaluator.evaluate()?;
     evaluator.accumulate();
     let lookup = Lookup::new(&evaluator)?;
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         stats: lookup.stats(),
         per_category: lookup.per_category(truth),
         ignored_detections,
-    })
+    };
+    Ok((evaluator, evaluation))
 }
 
 /// How many detections are of a class that the ground truth does not list.
@@ -466,6 +546,114 @@ mod tests {
         assert!(nan.unwrap_err().to_string().contains("NaN"));
         let other = evaluate(&dataset(), &[detection(3, 7, 0.9)]).unwrap();
         assert_eq!((other.ignored_detections, other.ap()), (1, 0.0));
+    }
+
+    /// The second image's object is missed and the first one's is found: a draw scores by how
+    /// often it holds each.
+    #[test]
+    fn redrawn_splits_score_by_what_they_hold() {
+        let examined = examine(&dataset(), &[detection(3, 1, 0.9)], 300).unwrap();
+        assert!((examined.evaluation.ap() - 51.0 / 101.0).abs() < 1e-12);
+        let mut counts = [0; 3];
+        for ap in &examined.redrawn.ap {
+            let kind = [0.0, 51.0 / 101.0, 1.0]
+                .iter()
+                .position(|v| (v - ap).abs() < 1e-12);
+            counts[kind.unwrap()] += 1;
+        }
+        // Binomial of two draws: a quarter, a half, a quarter.
+        assert!(
+            (50..100).contains(&counts[0]) && (50..100).contains(&counts[2]),
+            "{counts:?}"
+        );
+        let errors = examined.errors;
+        assert!((errors.missed - 50.0 / 101.0).abs() < 1e-9, "{errors:?}");
+        assert_eq!((errors.background, errors.mislocated), (0.0, 0.0));
+        let again = examine(&dataset(), &[detection(3, 1, 0.9)], 300).unwrap();
+        assert_eq!(again, examined);
+        // Images of one group come and go together.
+        let mut grouped = dataset();
+        for sample in &mut grouped.samples {
+            sample.record.group = "burst".to_owned();
+        }
+        let together = examine(&grouped, &[detection(3, 1, 0.9)], 20).unwrap();
+        assert!(
+            together
+                .redrawn
+                .ap
+                .iter()
+                .all(|ap| (ap - 51.0 / 101.0).abs() < 1e-12)
+        );
+    }
+
+    /// Many random boxes of two classes: a split whose every image is drawn as often as it is
+    /// there has the AP of the split itself, and one that lacks an image that of the rest.
+    #[test]
+    fn the_curve_is_that_of_the_metrics() {
+        use rand::RngExt;
+        let mut generator = crate::seed::SeedKey::new(b"curve", 1).generator("boxes", 0);
+        let mut truth = dataset();
+        let template = truth.samples[0].clone();
+        truth.samples = (1..=12)
+            .map(|id| Sample {
+                id,
+                ..template.clone()
+            })
+            .collect();
+        let mut found = Vec::new();
+        for sample in &mut truth.samples {
+            sample.record.group = sample.id.to_string();
+            sample.annotations.clear();
+            for index in 0..6 {
+                let mut place = || 150.0 * generator.random::<f64>();
+                let bbox = BoundingBox::from([place(), place(), 40.0, 40.0]);
+                let category_id = if index % 2 == 0 { 1 } else { 4 };
+                let annotation = &template.annotations[0];
+                sample.annotations.push(Annotation {
+                    bbox,
+                    category_id,
+                    ..annotation.clone()
+                });
+                let mut jitter = || 16.0 * (generator.random::<f64>() - 0.5);
+                found.push(Detection {
+                    image_id: sample.id,
+                    category_id,
+                    bbox: BoundingBox::from([bbox.x + jitter(), bbox.y + jitter(), 40.0, 40.0]),
+                    score: generator.random::<f64>(),
+                });
+            }
+        }
+        let draws = 40;
+        let examined = examine(&truth, &found, draws).unwrap();
+        let redraws = Redraws::new(&truth, draws);
+        let mut differ = 0;
+        for (draw, ap) in examined.redrawn.ap.iter().enumerate() {
+            // The same split written out, an image drawn twice as two images.
+            let mut copied = truth.clone();
+            copied.samples.clear();
+            let mut copies = Vec::new();
+            for sample in &truth.samples {
+                for copy in 0..u64::from(redraws.times(draw, sample.id)) {
+                    let id = sample.id * 100 + copy;
+                    copied.samples.push(Sample {
+                        id,
+                        ..sample.clone()
+                    });
+                    let of_image = found.iter().filter(|d| d.image_id == sample.id);
+                    copies.extend(of_image.map(|d| Detection {
+                        image_id: id,
+                        ..d.clone()
+                    }));
+                }
+            }
+            let expected = evaluate(&copied, &copies).unwrap().ap();
+            assert!(
+                (ap - expected).abs() < 1e-9,
+                "draw {draw}: {ap} and {expected}"
+            );
+            differ += usize::from((ap - examined.evaluation.ap()).abs() > 1e-6);
+        }
+        assert!(differ > draws / 2, "the draws differ from the split");
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! keeps its result at once, so that a kill loses one trial at most. [`analyse`]
 //! turns results into conclusions with intervals, and [`write_report`] writes them.
 
+mod calibration;
+mod crossing;
 mod executor;
 mod exhibit;
 mod plan;
@@ -21,6 +23,7 @@ mod sources;
 mod statistics;
 mod tipping_point;
 mod trial;
+mod umbrella;
 
 use std::path::{Path, PathBuf};
 
@@ -29,18 +32,22 @@ use thiserror::Error;
 use crate::dataset::DatasetError;
 use crate::observer::Observer;
 
+pub use calibration::{CalibrationCell, calibrate};
+pub use crossing::Place;
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, ExperimentPlan, ExperimentSpec, Level,
-    PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, ExperimentPlan, ExperimentSpec,
+    LearningCurveSpec, Level, PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource,
+    TrainSource,
 };
 pub use regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
 pub use sources::{RealData, Sources};
 pub use statistics::{
-    Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed, t_quantile,
+    Contrast, ImageNoise, Layout, Sides, dunnett_critical_value, minimal_detectable_difference,
+    seeds_needed, t_quantile,
 };
 pub use tipping_point::{
     ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, WayComparison, WaySummary,

@@ -1,6 +1,8 @@
-//! `admix bench`: this machine's rates, as an estimate for plans.
+//! `admix bench`: this machine's rates, as an estimate for plans, and how well an
+//! experiment's intervals hold.
 
 mod augment;
+mod calibration;
 mod render;
 mod score;
 mod train;
@@ -28,6 +30,8 @@ enum What {
     Augment(augment::AugmentArgs),
     /// COCO metrics of a made-up set of detections.
     Score(score::ScoreArgs),
+    /// How often an experiment's intervals hold the truth, on simulated curves.
+    Calibration(calibration::CalibrationArgs),
 }
 
 /// A measured rate. `wall_s` is the time of all `items` without set-up and warm-up.
@@ -42,13 +46,15 @@ pub struct Rate {
 }
 
 pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
+    let json = args.json;
     let rate = match args.what {
         What::Render(args) => render::run(args)?,
         What::Train(args) => train::run(args)?,
         What::Augment(args) => augment::run(args)?,
         What::Score(args) => score::run(args)?,
+        What::Calibration(args) => return calibration::run(&args, json),
     };
-    if args.json {
+    if json {
         println!("{}", serde_json::to_string(&rate)?);
     } else {
         println!(

@@ -78,7 +78,7 @@ fn synthetic_pool(
         SyntheticSource::Scene(scene) => scene,
     };
     let scene_plan = ScenePlan::load(&scene.file, &[])?;
-    let count = scene.images.unwrap_or_else(|| plan.synthetic_needed());
+    let count = scene.images.unwrap_or_else(|| plan.synthetic_needed()) + plan.synthetic_test;
     let hash = PlanHash::of(&scene_plan);
     let name = format!("{}-{count}", &hash.as_str()[..12]);
     let folder = args.out.join("pools");

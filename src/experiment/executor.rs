@@ -14,6 +14,10 @@ use crate::detector::{Detector, TrainPlan};
 use crate::mix::{MixError, MixPlan, Policy, Source};
 use crate::observer::Observer;
 
+/// Test splits drawn anew that each trial is scored on: a standard error from as many is
+/// itself within 5 %.
+const REDRAWS: usize = 400;
+
 /// Runs trials with the bundled detector, all with the same settings.
 #[derive(Debug)]
 pub struct DetectorExecutor {
@@ -90,11 +94,25 @@ impl Executor for DetectorExecutor {
             steps += outcome.steps;
             inner.complete(steps);
         }
-        let detections = Detector::load(&folder.join(DETECTOR), self.train.device)
-            .and_then(|detector| detector.predict(&self.sources.test, &inner))
+        let detector = Detector::load(&folder.join(DETECTOR), self.train.device)
             .map_err(|error| fail(error.to_string()))?;
-        let evaluation = crate::evaluation::evaluate(&self.sources.test, &detections)
+        let detections = detector
+            .predict(&self.sources.test, &inner)
             .map_err(|error| fail(error.to_string()))?;
+        let examined = crate::evaluation::examine(&self.sources.test, &detections, REDRAWS)
+            .map_err(|error| fail(error.to_string()))?;
+        let evaluation = examined.evaluation;
+        let synthetic = &self.sources.synthetic_test;
+        let synthetic_stats = if synthetic.samples.is_empty() {
+            None
+        } else {
+            let found = detector
+                .predict(synthetic, &inner)
+                .map_err(|error| fail(error.to_string()))?;
+            let evaluation = crate::evaluation::evaluate(synthetic, &found)
+                .map_err(|error| fail(error.to_string()))?;
+            Some(evaluation.stats)
+        };
         let json = serde_json::to_vec(&detections).expect("detections serialise");
         write_atomically(&folder.join("detections.json"), &json)?;
         let mut exhibits = training_exhibits(&train, trial, folder)?;
@@ -111,6 +129,9 @@ impl Executor for DetectorExecutor {
                 .iter()
                 .map(|(name, score)| (name.clone(), score.ap))
                 .collect(),
+            redrawn: Some(examined.redrawn),
+            errors: Some(examined.errors),
+            synthetic_stats,
             steps,
             exhibits,
         })
@@ -229,6 +250,7 @@ mod tests {
             real: squares(folder, "real", 4, Origin::Real),
             test: squares(folder, "test", 2, Origin::Real),
             synthetic: squares(folder, "synthetic", 4, Origin::Synthetic),
+            synthetic_test: squares(folder, "unseen", 2, Origin::Synthetic),
             held_out: HeldOut::of(&[], &Silent).unwrap(),
             left_out: Vec::new(),
         }

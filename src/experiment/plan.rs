@@ -17,7 +17,8 @@ use crate::spec::{Problems, SpecError};
 
 use arms::largest_need;
 pub use arms::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, Level, PretrainingSpec, SubstitutionSpec,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, LearningCurveSpec, Level, PretrainingSpec,
+    SubstitutionSpec,
 };
 
 /// Seeds of an experiment that names none: fewer allow no claim.
@@ -36,6 +37,9 @@ pub struct ExperimentSpec {
     #[serde(default)]
     pub class_agnostic: Option<String>,
     pub synthetic: SyntheticSource,
+    /// Synthetic images that no trial trains on, on which each detector is tested too.
+    #[serde(default = "default_synthetic_test")]
+    pub synthetic_test: usize,
     pub arms: ArmsSpec,
     #[serde(default)]
     pub seeds: Seeds,
@@ -43,6 +47,10 @@ pub struct ExperimentSpec {
     /// Smallest AP difference that matters to the user, in `0..=1`.
     #[serde(default = "default_smallest_effect")]
     pub smallest_effect: f64,
+}
+
+fn default_synthetic_test() -> usize {
+    50
 }
 
 fn default_smallest_effect() -> f64 {
@@ -128,13 +136,23 @@ impl<'de> Deserialize<'de> for Seeds {
     }
 }
 
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
 /// A checked experiment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExperimentPlan {
     pub real: PathBuf,
     pub class_agnostic: Option<String>,
     pub synthetic: SyntheticSource,
+    /// Most synthetic images that are held out of training to test on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub synthetic_test: usize,
     pub arms: Vec<Arm>,
+    /// Rising numbers of real images that detectors are trained on alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning_curve: Vec<usize>,
     /// In the order in which they are run; unique.
     pub seeds: Vec<u64>,
     pub train: TrainPlan,
@@ -176,6 +194,7 @@ impl ExperimentSpec {
             }
         };
         let (arms, regimes) = self.arms.check(&mut problems);
+        let learning_curve = self.arms.learning_curve(&mut problems);
         problems.require(
             self.smallest_effect > 0.0 && self.smallest_effect < 1.0,
             "smallest_effect",
@@ -209,7 +228,9 @@ impl ExperimentSpec {
             real: self.real,
             class_agnostic: self.class_agnostic,
             synthetic: self.synthetic,
+            synthetic_test: self.synthetic_test,
             arms,
+            learning_curve,
             seeds,
             train,
             regimes,
@@ -227,6 +248,11 @@ impl ExperimentPlan {
             .iter()
             .flat_map(|arm| &arm.levels)
             .map(|level| level.condition)
+            .chain(
+                self.learning_curve
+                    .iter()
+                    .map(|&n_real| Condition::joint(n_real, 0)),
+            )
             .filter(|condition| seen.insert(*condition))
             .collect()
     }
@@ -240,6 +266,10 @@ impl ExperimentPlan {
             &self.synthetic,
             &self.train,
         ));
+        let context = match self.synthetic_test {
+            0 => context,
+            images => PlanHash::of(&(context, images)),
+        };
         let mut trials = Vec::new();
         for (block, &seed) in self.seeds.iter().enumerate() {
             for condition in self.conditions() {
@@ -306,6 +336,17 @@ impl ExperimentPlan {
                     self.seeds.len(),
                 );
             }
+        }
+        for &n_real in &self.learning_curve {
+            let shared = match first.get(&Condition::joint(n_real, 0)) {
+                Some(kind) => format!("  (same trials as in {})", kind.name()),
+                None => String::new(),
+            };
+            let _ = writeln!(
+                text,
+                "learning curve        {n_real:>6} real                      x {} seeds{shared}",
+                self.seeds.len(),
+            );
         }
         for kind in self.arms.iter().map(|arm| arm.kind) {
             if let Some(how) = self.regimes.describe(kind.regime(), self.train.steps) {
@@ -488,7 +529,11 @@ train:";
             n_real: usize,
             n_synthetic: usize,
         }
-        let (before, after) = (plan(), plan_with_ways());
+        let (mut before, mut after) = (plan(), plan_with_ways());
+        // As those were that held no synthetic images out.
+        for plan in [&mut before, &mut after] {
+            plan.synthetic_test = 0;
+        }
         let known = after.trials();
         for trial in before.trials() {
             assert!(known.contains(&trial), "{trial:?}");

@@ -338,9 +338,8 @@ pub(super) mod tests {
             stats[1] = (stats[0] * 1.6).min(1.0);
             Ok(Measurement {
                 stats,
-                per_category: Default::default(),
                 steps: 100,
-                exhibits: Vec::new(),
+                ..Measurement::default()
             })
         }
     }
@@ -429,9 +428,8 @@ pub(super) mod tests {
             ) -> Result<Measurement, ExperimentError> {
                 Ok(Measurement {
                     stats: [-1.0; 12],
-                    per_category: Default::default(),
                     steps: 0,
-                    exhibits: Vec::new(),
+                    ..Measurement::default()
                 })
             }
         }

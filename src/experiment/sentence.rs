@@ -1,5 +1,6 @@
 //! Conclusions in words.
 
+use super::crossing::Place;
 use super::plan::ArmKind;
 use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak, Standing, WayComparison};
 use super::trial::Regime;
@@ -29,8 +30,11 @@ pub(super) struct Sentence<'a> {
     pub levels: &'a [LevelSummary],
     pub peak: &'a Peak,
     pub harm_onset: HarmOnset,
+    pub tipping_point: Option<Place>,
+    pub break_even: Option<Place>,
+    pub safe_up_to: f64,
     pub detectable: f64,
-    pub needed: u64,
+    pub needed: Option<u64>,
     pub seeds: usize,
     pub smallest_effect: f64,
 }
@@ -39,6 +43,9 @@ impl std::fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "{}: ", subject(self.kind))?;
         self.write_peak(f)?;
+        if let Some(place) = self.break_even {
+            write!(f, "; the gain is used up at {}", self.place(place))?;
+        }
         write!(f, "; ")?;
         self.write_harm(f)?;
         write!(f, ".")
@@ -83,12 +90,24 @@ impl Sentence<'_> {
         Ok(())
     }
 
+    /// `61 % [52 %, 74 %]`, with `> 100 %` for what lies beyond the largest ratio.
+    fn place(&self, place: Place) -> String {
+        let largest = self.levels.last().map_or(0.0, |level| level.ratio);
+        let beyond = format!("> {}", self.label(largest));
+        let text = |ratio: Option<f64>| ratio.map_or(beyond.clone(), |ratio| self.label(ratio));
+        format!(
+            "{} [{}, {}]",
+            text(place.value),
+            self.label(place.low),
+            text(place.high)
+        )
+    }
+
     fn write_harm(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let safe_up_to = self.safe_up_to;
         match self.harm_onset {
             HarmOnset::From {
-                ratio,
-                clear_up_to,
-                difference,
+                ratio, difference, ..
             } => {
                 write!(
                     f,
@@ -96,16 +115,16 @@ impl Sentence<'_> {
                     self.label(ratio),
                     signed(difference)
                 )?;
-                if clear_up_to > 0.0 {
-                    write!(f, ", none up to {}", self.label(clear_up_to))?;
+                if safe_up_to > 0.0 {
+                    write!(f, ", safe up to {}", self.label(safe_up_to))?;
                 }
-                let between = |l: &&LevelSummary| l.ratio > clear_up_to && l.ratio < ratio;
+                let between = |l: &&LevelSummary| l.ratio > safe_up_to && l.ratio < ratio;
                 match self.levels.iter().rfind(between) {
                     Some(level) => write!(f, ", too noisy to say at {}", level.label)?,
-                    None if clear_up_to == 0.0 => write!(f, ", the smallest ratio tried")?,
+                    None if safe_up_to == 0.0 => write!(f, ", the smallest ratio tried")?,
                     None => {}
                 }
-                Ok(())
+                self.write_tipping_point(f)
             }
             HarmOnset::NotSeen { up_to } => write!(
                 f,
@@ -113,18 +132,39 @@ impl Sentence<'_> {
                 self.label(up_to),
                 self.smallest_effect
             ),
-            HarmOnset::TooNoisy { clear_up_to } => {
-                if clear_up_to > 0.0 {
-                    write!(f, "no harm up to {}, beyond that ", self.label(clear_up_to))?;
+            HarmOnset::TooNoisy { .. } => {
+                if safe_up_to > 0.0 {
+                    write!(f, "safe up to {}, beyond that ", self.label(safe_up_to))?;
                 } else {
                     write!(f, "whether more hurts is ")?;
                 }
+                let effect = self.smallest_effect;
                 write!(
                     f,
-                    "too noisy to say: {} seeds show differences from {:.3} AP on, and {} AP needs about {} seeds",
-                    self.seeds, self.detectable, self.smallest_effect, self.needed
-                )
+                    "too noisy to say: {} seeds show differences from {:.3} AP on, and ",
+                    self.seeds, self.detectable
+                )?;
+                match self.needed {
+                    Some(needed) => write!(f, "{effect} AP needs about {needed} seeds")?,
+                    None => write!(
+                        f,
+                        "{effect} AP needs more test images, whatever the number of seeds"
+                    )?,
+                }
+                self.write_tipping_point(f)
             }
+        }
+    }
+
+    fn write_tipping_point(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self.tipping_point {
+            Some(place) if place.high.is_some() => write!(
+                f,
+                ", and the loss reaches {} AP at {}",
+                self.smallest_effect,
+                self.place(place)
+            ),
+            _ => Ok(()),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Sources {
     pub test: Dataset,
     /// The pool of synthetic images.
     pub synthetic: Dataset,
+    /// Synthetic images that no trial trains on; may be none.
+    pub synthetic_test: Dataset,
     /// The test images, which every training set is compared with.
     pub held_out: HeldOut,
     /// Training images that were left out because they give test images away, and why.
@@ -145,12 +147,10 @@ impl Sources {
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
         let (mut train, mut test) = (real.train, real.test);
-        if synthetic.samples.iter().any(|s| s.record.split.is_some()) {
-            synthetic = synthetic.split(Split::Train);
-        }
+        let mut unseen = hold_out(&mut synthetic, plan);
         // A folder without a manifest does not say where its images come from; here the
         // user has.
-        for sample in &mut synthetic.samples {
+        for sample in synthetic.samples.iter_mut().chain(&mut unseen.samples) {
             if sample.record.counts_as_real() {
                 sample.record.source_origin = Some(Origin::Synthetic);
             }
@@ -158,21 +158,60 @@ impl Sources {
         check_synthetic_count(plan, &synthetic, &mut problems);
         match &plan.class_agnostic {
             Some(name) => {
-                for dataset in [&mut train, &mut test, &mut synthetic] {
+                for dataset in [&mut train, &mut test, &mut synthetic, &mut unseen] {
                     join_classes(dataset, name);
                 }
             }
-            None => match_classes(&mut synthetic, &train.categories, &mut problems),
+            None => {
+                match_classes(&mut synthetic, &train.categories, &mut problems);
+                // It has the same classes, of which enough has been said.
+                match_classes(&mut unseen, &train.categories, &mut Vec::new());
+            }
         }
         no_problems(&problems)?;
         Ok(Sources {
             real: train,
             test,
             synthetic,
+            synthetic_test: unseen,
             held_out: real.held_out,
             left_out: real.left_out,
         })
     }
+}
+
+/// Takes synthetic images out of the pool that no trial may train on: those of its own test
+/// split where it has one, else the last ones that the largest trial can spare, with their
+/// groups. What remains in the pool is its train split.
+fn hold_out(pool: &mut Dataset, plan: &ExperimentPlan) -> Dataset {
+    let has_splits = pool.samples.iter().any(|s| s.record.split.is_some());
+    if has_splits {
+        let mut unseen = pool.split(Split::Test);
+        unseen.samples.truncate(plan.synthetic_test);
+        *pool = pool.split(Split::Train);
+        if !unseen.samples.is_empty() {
+            return unseen;
+        }
+    }
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for sample in &pool.samples {
+        *sizes.entry(sample.group()).or_default() += 1;
+    }
+    let spare = pool.samples.len().saturating_sub(plan.synthetic_needed());
+    let mut left = spare.min(plan.synthetic_test);
+    let mut groups: BTreeSet<&str> = BTreeSet::new();
+    for sample in pool.samples.iter().rev() {
+        let size = sizes[sample.group()];
+        if size > left {
+            break;
+        }
+        if groups.insert(sample.group()) {
+            left -= size;
+        }
+    }
+    let unseen = pool.filtered(|sample| groups.contains(sample.group()));
+    *pool = pool.filtered(|sample| !groups.contains(sample.group()));
+    unseen
 }
 
 fn no_problems(problems: &[String]) -> Result<(), ExperimentError> {
@@ -493,6 +532,51 @@ mod tests {
             assert_eq!(dataset.categories[0].name, "thing");
             assert_eq!(dataset.samples[0].annotations[0].category_id, 1);
         }
+    }
+
+    #[test]
+    fn images_that_the_largest_trial_can_spare_are_held_out() {
+        let mut plan = plan();
+        plan.synthetic_test = 30;
+        let names =
+            |dataset: &Dataset| -> Vec<u64> { dataset.samples.iter().map(|s| s.id).collect() };
+        for (images, spared) in [(260, 30), (210, 10), (200, 0)] {
+            let sources = of(&plan, real(100, 10), dataset(&["die"], images, None)).unwrap();
+            let unseen = names(&sources.synthetic_test);
+            let expected: Vec<u64> = (images - spared + 1..=images).collect();
+            assert_eq!(unseen, expected);
+            assert_eq!(sources.synthetic.samples.len() as u64, images - spared);
+            let real = sources.synthetic_test.samples.iter();
+            assert!(real.clone().all(|s| !s.record.counts_as_real()));
+        }
+        // A pool with a test split of its own gives that.
+        let mut pool = dataset(&["die"], 210, Some(Split::Train));
+        for sample in &mut pool.samples[..5] {
+            sample.record.split = Some(Split::Test);
+        }
+        let sources = of(&plan, real(100, 10), pool.clone()).unwrap();
+        assert_eq!(names(&sources.synthetic_test), [1, 2, 3, 4, 5]);
+        assert_eq!(sources.synthetic.samples.len(), 205);
+        // A group is not torn apart.
+        for sample in &mut pool.samples {
+            sample.record.split = None;
+            sample.record.group = (sample.id / 4).to_string();
+        }
+        let sources = of(&plan, real(100, 10), pool).unwrap();
+        let unseen: BTreeSet<&str> = sources
+            .synthetic_test
+            .samples
+            .iter()
+            .map(|s| s.group())
+            .collect();
+        assert!(!unseen.is_empty());
+        assert!(
+            sources
+                .synthetic
+                .samples
+                .iter()
+                .all(|s| !unseen.contains(s.group()))
+        );
     }
 
     #[test]

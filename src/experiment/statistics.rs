@@ -4,7 +4,9 @@
 //! is `y = mean + condition + seed + error` with one error variance. Methods:
 //! randomised complete block analysis (Montgomery, *Design and Analysis of
 //! Experiments*, ch. 4), many-to-one intervals (Dunnett 1955, 1964), mean intervals
-//! with Satterthwaite's degrees of freedom (1946).
+//! with Satterthwaite's degrees of freedom (1946). Where the same runs were also scored on
+//! test images drawn anew, the spread over the draws is a second, independent part of each
+//! variance (Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, ch. 8).
 
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal, StudentsT};
 
@@ -27,6 +29,61 @@ pub struct Layout {
     pub mean_square_conditions: f64,
     pub mean_square_seeds: f64,
     pub mean_square_error: f64,
+    images: Option<ImageNoise>,
+}
+
+/// What the layout's means would have been on other test images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageNoise {
+    /// Independent groups of test images that were drawn from.
+    pub groups: usize,
+    /// `means[condition][draw]` over the seeds; the same draws for every condition.
+    pub means: Vec<Vec<f64>>,
+}
+
+impl ImageNoise {
+    /// Variance over the draws of a weighted sum of means.
+    fn variance(&self, weights: &[(usize, f64)]) -> f64 {
+        let draws = self.means.first().map_or(0, Vec::len);
+        if draws < 2 {
+            return 0.0;
+        }
+        let value = |draw: usize| -> f64 {
+            let parts = weights
+                .iter()
+                .map(|(row, weight)| weight * self.means[*row][draw]);
+            parts.sum()
+        };
+        let mean = (0..draws).map(value).sum::<f64>() / draws as f64;
+        let squares: f64 = (0..draws).map(|draw| (value(draw) - mean).powi(2)).sum();
+        // A bootstrap of few groups is too narrow by (groups - 1) / groups.
+        let groups = self.groups.max(2) as f64;
+        squares / (draws - 1) as f64 * groups / (groups - 1.0)
+    }
+
+    fn degrees(&self) -> f64 {
+        self.groups.max(2) as f64 - 1.0
+    }
+}
+
+/// A weighted sum of condition means whose weights add up to 0, such as a difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Contrast {
+    pub value: f64,
+    /// Standard error over new seeds and, where they were drawn anew, new test images.
+    pub error: f64,
+    /// Degrees of freedom of the standard error.
+    pub degrees: f64,
+    /// The part of the variance that more seeds do not make smaller.
+    pub image_variance: f64,
+}
+
+impl Contrast {
+    /// The interval of `critical` standard errors to either side.
+    pub fn interval(&self, critical: f64) -> [f64; 2] {
+        let reach = critical * self.error;
+        [self.value - reach, self.value + reach]
+    }
 }
 
 impl Layout {
@@ -64,7 +121,54 @@ impl Layout {
             mean_square_conditions: conditions / (k - 1.0),
             mean_square_seeds: blocks / (n - 1.0),
             mean_square_error: error / ((k - 1.0) * (n - 1.0)),
+            images: None,
         })
+    }
+
+    /// Adds what other test images would have given. Noise that has not a row for each
+    /// condition is left aside.
+    pub fn with_images(mut self, images: ImageNoise) -> Self {
+        let draws = images.means.first().map_or(0, Vec::len);
+        let complete = images.means.len() == self.means.len()
+            && images.means.iter().all(|row| row.len() == draws);
+        self.images = (complete && draws > 1).then_some(images);
+        self
+    }
+
+    /// Whether its intervals speak of other test images too.
+    pub fn knows_images(&self) -> bool {
+        self.images.is_some()
+    }
+
+    /// A weighted sum of the conditions' means, each given by its row; the weights add up
+    /// to 0, so that the seeds' own effects cancel.
+    pub fn contrast(&self, weights: &[(usize, f64)]) -> Contrast {
+        let value = weights
+            .iter()
+            .map(|(row, weight)| weight * self.means[*row])
+            .sum();
+        let squares: f64 = weights.iter().map(|(_, weight)| weight * weight).sum();
+        let of_seeds = squares * self.mean_square_error / self.seeds as f64;
+        let (image_variance, image_degrees) = match &self.images {
+            Some(images) => (images.variance(weights), images.degrees()),
+            None => (0.0, f64::INFINITY),
+        };
+        let parts = [
+            (of_seeds, self.error_degrees()),
+            (image_variance, image_degrees),
+        ];
+        let (variance, degrees) = satterthwaite(&parts);
+        Contrast {
+            value,
+            error: variance.sqrt(),
+            degrees,
+            image_variance,
+        }
+    }
+
+    /// Mean of one condition minus that of another.
+    pub fn difference(&self, row: usize, reference: usize) -> Contrast {
+        self.contrast(&[(row, 1.0), (reference, -1.0)])
     }
 
     /// Mean of each condition, in the order of the rows.
@@ -93,26 +197,47 @@ impl Layout {
         (f, p)
     }
 
-    /// Standard error of the difference of two condition means, paired by seed.
-    pub fn difference_error(&self) -> f64 {
-        (2.0 * self.mean_square_error / self.seeds as f64).sqrt()
-    }
-
-    /// Half width of a 1 - `alpha` interval of one condition's mean over new seeds:
-    /// its variance is that of seeds and error together, estimated by
-    /// `(MS_seed + (k-1) MS_error) / k` with Satterthwaite's degrees of freedom.
-    pub fn mean_half_width(&self, alpha: f64) -> f64 {
+    /// Half width of a 1 - `alpha` interval of one condition's mean over new seeds (and new
+    /// test images): the variance over seeds is that of seeds and error together, estimated
+    /// by `(MS_seed + (k-1) MS_error) / k` with Satterthwaite's degrees of freedom.
+    pub fn mean_half_width(&self, row: usize, alpha: f64) -> f64 {
         let (k, n) = (self.means.len() as f64, self.seeds as f64);
-        let part_seed = self.mean_square_seeds / k;
-        let part_error = self.mean_square_error * (k - 1.0) / k;
-        let variance = part_seed + part_error;
+        let mut parts = vec![
+            (self.mean_square_seeds / k / n, n - 1.0),
+            (
+                self.mean_square_error * (k - 1.0) / k / n,
+                self.error_degrees(),
+            ),
+        ];
+        if let Some(images) = &self.images {
+            parts.push((images.variance(&[(row, 1.0)]), images.degrees()));
+        }
+        let (variance, degrees) = satterthwaite(&parts);
         if variance <= IDENTICAL_VARIANCE {
             return 0.0;
         }
-        let degrees = variance.powi(2)
-            / (part_seed.powi(2) / (n - 1.0) + part_error.powi(2) / self.error_degrees());
-        t_quantile(1.0 - alpha / 2.0, degrees) * (variance / n).sqrt()
+        t_quantile(1.0 - alpha / 2.0, degrees) * variance.sqrt()
     }
+}
+
+/// The sum of independent estimates of variance, each with its degrees of freedom, and the
+/// degrees of freedom of the sum.
+fn satterthwaite(parts: &[(f64, f64)]) -> (f64, f64) {
+    let variance: f64 = parts.iter().map(|(part, _)| part).sum();
+    let spread: f64 = parts
+        .iter()
+        .map(|(part, degrees)| part * part / degrees)
+        .sum();
+    let most = parts
+        .iter()
+        .map(|(_, degrees)| *degrees)
+        .fold(1.0, f64::max);
+    let degrees = if spread > 0.0 {
+        variance * variance / spread
+    } else {
+        most
+    };
+    (variance, degrees.min(1e6))
 }
 
 /// Quantile of Student's t with `degrees` > 0 degrees of freedom.
@@ -199,11 +324,20 @@ pub fn minimal_detectable_difference(difference_error: f64, critical: f64, degre
 /// Seeds for finding a true difference `margin` with 80 % power, where paired
 /// differences have standard deviation `deviation` and the critical value for many
 /// seeds is `critical`: `(c + z)^2 (s/d)^2 + c^2 / 2` (Guenther 1981). One one-sided
-/// comparison at 5 % gives the rule `6.2 (s/d)^2 + 1.4`.
-pub fn seeds_needed(deviation: f64, margin: f64, critical: f64) -> u64 {
-    let power = normal().inverse_cdf(POWER);
-    let seeds = (critical + power).powi(2) * (deviation / margin).powi(2) + critical.powi(2) / 2.0;
-    seeds.ceil().max(2.0) as u64
+/// comparison at 5 % gives the rule `6.2 (s/d)^2 + 1.4`. `image_variance` of a difference is
+/// there for any number of seeds; `None` where it alone hides the margin.
+pub fn seeds_needed(
+    deviation: f64,
+    margin: f64,
+    critical: f64,
+    image_variance: f64,
+) -> Option<u64> {
+    let allowed = (margin / (critical + normal().inverse_cdf(POWER))).powi(2) - image_variance;
+    if allowed <= 0.0 {
+        return None;
+    }
+    let seeds = deviation.powi(2) / allowed + critical.powi(2) / 2.0;
+    Some(seeds.ceil().max(2.0) as u64)
 }
 
 #[cfg(test)]
@@ -233,6 +367,44 @@ mod tests {
         let (f, p) = layout.condition_test();
         assert!((f - 8.11).abs() < 0.005, "{f}");
         assert!((p - 0.0019).abs() < 0.0001, "{p}");
+    }
+
+    /// A difference of two means of six blocks; with image noise its variance adds up, and a
+    /// part that is common to both conditions cancels.
+    #[test]
+    fn contrasts_add_the_noise_of_images() {
+        let layout = Layout::fit(&grafts()).unwrap();
+        let plain = layout.difference(0, 3);
+        assert!((plain.value - 7.05).abs() < 1e-9);
+        assert!((plain.error - (2.0 * layout.mean_square_error / 6.0).sqrt()).abs() < 1e-12);
+        assert!((plain.degrees - 15.0).abs() < 1e-9);
+        let half = layout.contrast(&[(0, 0.5), (1, 0.5), (3, -1.0)]);
+        assert!((half.error / plain.error - 0.75_f64.sqrt()).abs() < 1e-12);
+        // Draws that move condition 0 by -1, 0 and 1, and all conditions alike by 5.
+        let common = [5.0, -5.0, 0.0];
+        let mut means: Vec<Vec<f64>> = vec![common.to_vec(); 4];
+        for (value, own) in means[0].iter_mut().zip([-1.0, 0.0, 1.0]) {
+            *value += own;
+        }
+        let noisy = layout.clone().with_images(ImageNoise { groups: 11, means });
+        let difference = noisy.difference(0, 3);
+        assert!((difference.image_variance - 1.1).abs() < 1e-12);
+        let expected = plain.error.powi(2) + 1.1;
+        assert!((difference.error.powi(2) - expected).abs() < 1e-9);
+        assert!(difference.degrees > 15.0 && difference.degrees < 25.0);
+        assert_eq!(
+            noisy.difference(1, 3),
+            Contrast {
+                image_variance: 0.0,
+                ..layout.difference(1, 3)
+            }
+        );
+        assert!(noisy.mean_half_width(1, 0.05) > layout.mean_half_width(1, 0.05));
+        let short = ImageNoise {
+            groups: 11,
+            means: vec![vec![1.0, 2.0]; 3],
+        };
+        assert!(!layout.with_images(short).knows_images());
     }
 
     #[test]
@@ -272,9 +444,13 @@ mod tests {
         let one_sided = normal().inverse_cdf(0.95);
         for ratio in [0.5f64, 1.0, 2.0, 4.0] {
             let rule = (6.2 * ratio.powi(2) + 1.4).ceil().max(2.0);
-            let found = seeds_needed(ratio, 1.0, one_sided) as f64;
+            let found = seeds_needed(ratio, 1.0, one_sided, 0.0).unwrap() as f64;
             assert!((found - rule).abs() <= 1.0, "{ratio}: {found} and {rule}");
         }
+        // An eighth of what may be is the images: one more seed; all of it: none help.
+        let with_images = seeds_needed(1.0, 1.0, one_sided, 0.02).unwrap();
+        assert_eq!(with_images, 9);
+        assert_eq!(seeds_needed(1.0, 1.0, one_sided, 0.2), None);
     }
 
     #[test]
@@ -284,7 +460,7 @@ mod tests {
         assert_eq!(Layout::fit(&[vec![0.1, 0.2]]), None);
         let constant = Layout::fit(&[vec![0.3; 5], vec![0.5; 5]]).unwrap();
         assert!(constant.is_degenerate());
-        assert_eq!(constant.mean_half_width(0.05), 0.0);
+        assert_eq!(constant.mean_half_width(0, 0.05), 0.0);
     }
 
     /// Simulates five seeds x five conditions and counts how often the intervals
@@ -311,14 +487,13 @@ mod tests {
                 })
                 .collect();
             let layout = Layout::fit(&values).unwrap();
-            let reach = critical * layout.difference_error();
             let means = layout.means();
-            let all = means
-                .iter()
-                .skip(1)
-                .all(|mean| (mean - means[0]).abs() <= reach);
+            let all = (1..conditions).all(|row| {
+                let [low, high] = layout.difference(row, 0).interval(critical);
+                low <= 0.0 && 0.0 <= high
+            });
             simultaneous += u32::from(all);
-            single += u32::from(means[0].abs() <= layout.mean_half_width(0.05));
+            single += u32::from(means[0].abs() <= layout.mean_half_width(0, 0.05));
         }
         let share = |count: u32| f64::from(count) / RUNS as f64;
         assert!(

@@ -5,14 +5,18 @@
 //! together at 95 % (Dunnett). The peak is the set of ratios that cannot be told from
 //! the best (Hsu's multiple comparisons with the best, 1984).
 
+#[cfg(test)]
+pub(super) mod tests;
 mod ways;
 
 use serde::Serialize;
 
+use super::crossing::{Curve, Place};
 use super::plan::{Arm, ArmKind, ExperimentPlan};
 use super::sentence::{Sentence, subject};
 use super::statistics::{
-    Layout, Sides, dunnett_critical_value, minimal_detectable_difference, seeds_needed,
+    Contrast, ImageNoise, Layout, Sides, dunnett_critical_value, minimal_detectable_difference,
+    seeds_needed,
 };
 use super::trial::{Condition, TrialResult};
 use crate::seed::PlanHash;
@@ -24,6 +28,9 @@ pub const MIN_SEEDS: usize = 5;
 
 /// Error probability of every interval and of every family of differences.
 pub const ALPHA: f64 = 0.05;
+
+/// Degrees of freedom of an experiment with more seeds than anyone runs.
+const MANY_DEGREES: f64 = 1e4;
 
 /// Spread below which the runs of a condition count as identical.
 const IDENTICAL_SPREAD: f64 = 1e-9;
@@ -42,6 +49,9 @@ pub struct Summary {
     pub smallest_effect: f64,
     /// Standard deviation of a difference between two trials of one seed.
     pub difference_deviation: Option<f64>,
+    /// Groups of test images that the intervals speak of; `None` where they speak of new
+    /// seeds alone.
+    pub test_groups: Option<usize>,
     pub seconds_per_trial: Option<f64>,
     pub arms: Vec<ArmSummary>,
     /// Other ways to use the same images, compared with mixing them.
@@ -58,9 +68,19 @@ pub struct ArmSummary {
     pub levels: Vec<LevelSummary>,
     pub peak: Option<Peak>,
     pub harm_onset: Option<HarmOnset>,
+    /// Where the loss reaches the smallest effect of interest, after the peak.
+    pub tipping_point: Option<Place>,
+    /// Where a gain is used up and the curve is back at real-only; `None` without a gain.
+    pub break_even: Option<Place>,
+    /// The largest ratio up to which a loss of the smallest effect of interest is excluded at
+    /// every ratio tried; 0 where it is not even at the smallest.
+    pub safe_up_to: Option<f64>,
+    /// The unimodal curve through the means, at each ratio whose runs vary.
+    pub fitted: Vec<(f64, f64)>,
     /// True difference to real-only that would be found with 80 % power.
     pub minimal_detectable_difference: Option<f64>,
-    /// Seeds for finding the smallest effect of interest with 80 % power.
+    /// Seeds for finding the smallest effect of interest with 80 % power; `None` where no
+    /// number of seeds finds it on these test images.
     pub seeds_needed: Option<u64>,
 }
 
@@ -110,6 +130,17 @@ pub struct Estimate {
     pub value: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Estimate {
+    fn of(contrast: &Contrast, critical: f64) -> Self {
+        let [low, high] = contrast.interval(critical);
+        Estimate {
+            value: contrast.value,
+            low,
+            high,
+        }
+    }
 }
 
 /// One ratio of an arm.
@@ -220,6 +251,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         confidence: 1.0 - ALPHA,
         smallest_effect: plan.smallest_effect,
         difference_deviation: grid.ap.as_ref().map(difference_deviation),
+        test_groups: grid.test_groups,
         seconds_per_trial: (!results.is_empty()).then(|| seconds / results.len() as f64),
         arms,
         ways,
@@ -240,6 +272,7 @@ struct Grid<'a> {
     ap: Option<Layout>,
     ap50: Option<Layout>,
     distinct_seeds: usize,
+    test_groups: Option<usize>,
 }
 
 impl<'a> Grid<'a> {
@@ -275,14 +308,21 @@ impl<'a> Grid<'a> {
             let rows: Vec<Vec<f64>> = conditions.iter().map(|&c| row(c, value)).collect();
             Layout::fit(&rows)
         };
+        let images = image_noise(results, &conditions, &seeds);
+        let test_groups = images.as_ref().map(|images| images.groups);
+        let ap = layout(ap_of).map(|layout| match images {
+            Some(images) => layout.with_images(images),
+            None => layout,
+        });
         Grid {
             results,
             smallest_effect: plan.smallest_effect,
-            ap: layout(ap_of),
+            ap,
             ap50: layout(ap50_of),
             seeds,
             conditions,
             distinct_seeds: columns.len(),
+            test_groups,
         }
     }
 
@@ -339,31 +379,16 @@ impl<'a> Grid<'a> {
             .collect();
         let (layout, reference) = match self.allowed(arm) {
             Ok(found) => found,
-            Err(refusal) => {
-                return ArmSummary {
-                    kind: arm.kind,
-                    sentence: format!(
-                        "{}: no claim, because {}.",
-                        subject(arm.kind),
-                        refusal.reason()
-                    ),
-                    refusal: Some(refusal),
-                    levels,
-                    peak: None,
-                    harm_onset: None,
-                    minimal_detectable_difference: None,
-                    seeds_needed: None,
-                };
-            }
+            Err(refusal) => return refused(arm.kind, levels, refusal),
         };
-        let compared = levels
+        let varying: Vec<(f64, usize)> = levels
             .iter()
-            .skip(1)
-            .filter(|level| self.row(level.condition).is_some())
-            .count();
-        let degrees = layout.error_degrees();
-        let critical = dunnett_critical_value(compared, degrees, ALPHA, Sides::Two);
-        let reach = critical * layout.difference_error();
+            .filter_map(|level| Some((level.ratio, self.row(level.condition)?)))
+            .collect();
+        let compared = varying.len() - 1;
+        let critical = |degrees: f64| dunnett_critical_value(compared, degrees, ALPHA, Sides::Two);
+        let mut detectable = 0.0_f64;
+        let mut image_variance = 0.0_f64;
         for (index, level) in levels.iter_mut().enumerate() {
             let Some(row) = self.row(level.condition) else {
                 continue;
@@ -372,30 +397,49 @@ impl<'a> Grid<'a> {
                 level.standing = Standing::Reference;
                 continue;
             }
-            let value = layout.means()[row] - layout.means()[reference];
-            let difference = Estimate {
-                value,
-                low: value - reach,
-                high: value + reach,
-            };
+            let contrast = layout.difference(row, reference);
+            let critical = critical(contrast.degrees);
+            let difference = Estimate::of(&contrast, critical);
             level.difference = Some(difference);
             level.standing = standing(difference, self.smallest_effect);
+            detectable = detectable.max(minimal_detectable_difference(
+                contrast.error,
+                critical,
+                contrast.degrees,
+            ));
+            image_variance = image_variance.max(contrast.image_variance);
         }
-        let many_seeds = dunnett_critical_value(compared, 1e4, ALPHA, Sides::Two);
         let peak = self.peak(layout, &levels, compared);
         let harm_onset = harm_onset(&levels);
-        let detectable =
-            minimal_detectable_difference(layout.difference_error(), critical, degrees);
         let needed = seeds_needed(
             difference_deviation(layout),
             self.smallest_effect,
-            many_seeds,
+            critical(MANY_DEGREES),
+            image_variance,
         );
+        let (ratios, rows) = varying.into_iter().unzip();
+        let curve = Curve {
+            layout,
+            ratios,
+            rows,
+        };
+        let gained = curve.ratios.iter().rposition(|ratio| {
+            let level = levels.iter().find(|level| level.ratio == *ratio);
+            level.is_some_and(|level| level.standing == Standing::Better)
+        });
+        let last = curve.ratios.len() - 1;
+        let break_even =
+            gained.map(|first| curve.falls_to(0.0, first.min(last.saturating_sub(1)), ALPHA));
+        let tipping_point = (last > 0).then(|| curve.falls_to(-self.smallest_effect, 0, ALPHA));
+        let safe_up_to = curve.safe_up_to(self.smallest_effect, ALPHA / 2.0);
         let sentence = Sentence {
             kind: arm.kind,
             levels: &levels,
             peak: &peak,
             harm_onset,
+            tipping_point,
+            break_even,
+            safe_up_to,
             detectable,
             needed,
             seeds: self.seeds.len(),
@@ -409,8 +453,12 @@ impl<'a> Grid<'a> {
             levels,
             peak: Some(peak),
             harm_onset: Some(harm_onset),
+            tipping_point,
+            break_even,
+            safe_up_to: Some(safe_up_to),
+            fitted: curve.fitted_means(),
             minimal_detectable_difference: Some(detectable),
-            seeds_needed: Some(needed),
+            seeds_needed: needed,
         }
     }
 
@@ -426,9 +474,9 @@ impl<'a> Grid<'a> {
     }
 
     fn mean(&self, layout: &Option<Layout>, condition: Condition) -> Option<Estimate> {
-        let layout = layout.as_ref()?;
-        let value = *layout.means().get(self.row(condition)?)?;
-        let half = layout.mean_half_width(ALPHA);
+        let (layout, row) = (layout.as_ref()?, self.row(condition)?);
+        let value = *layout.means().get(row)?;
+        let half = layout.mean_half_width(row, ALPHA);
         Some(Estimate {
             value,
             low: value - half,
@@ -437,30 +485,92 @@ impl<'a> Grid<'a> {
     }
 
     fn peak(&self, layout: &Layout, levels: &[LevelSummary], compared: usize) -> Peak {
-        let critical = dunnett_critical_value(compared, layout.error_degrees(), ALPHA, Sides::One);
-        let reach = critical * layout.difference_error();
-        let means: Vec<(f64, f64)> = levels
+        let rows: Vec<(f64, usize)> = levels
             .iter()
-            .filter_map(|level| {
-                let row = self.row(level.condition)?;
-                Some((level.ratio, layout.means()[row]))
-            })
+            .filter_map(|level| Some((level.ratio, self.row(level.condition)?)))
             .collect();
-        let (ratio, best) = means
-            .iter()
-            .copied()
-            .fold((0.0, f64::NEG_INFINITY), |best, level| {
-                if level.1 > best.1 { level } else { best }
-            });
+        let best = rows.iter().copied().fold((0.0, 0), |best, level| {
+            let higher = layout.means()[level.1] > layout.means()[best.1];
+            if best == (0.0, 0) || higher {
+                level
+            } else {
+                best
+            }
+        });
+        let cannot_be_told = |row: usize| {
+            let behind = layout.difference(best.1, row);
+            let critical = dunnett_critical_value(compared, behind.degrees, ALPHA, Sides::One);
+            behind.value <= critical * behind.error
+        };
         Peak {
-            ratio,
-            indistinguishable: means
+            ratio: best.0,
+            indistinguishable: rows
                 .iter()
-                .filter(|(_, mean)| best - mean <= reach)
+                .filter(|(_, row)| *row == best.1 || cannot_be_told(*row))
                 .map(|(ratio, _)| *ratio)
                 .collect(),
         }
     }
+}
+
+/// An arm that claims nothing.
+fn refused(kind: ArmKind, levels: Vec<LevelSummary>, refusal: Refusal) -> ArmSummary {
+    ArmSummary {
+        kind,
+        sentence: format!("{}: no claim, because {}.", subject(kind), refusal.reason()),
+        refusal: Some(refusal),
+        levels,
+        peak: None,
+        harm_onset: None,
+        tipping_point: None,
+        break_even: None,
+        safe_up_to: None,
+        fitted: Vec::new(),
+        minimal_detectable_difference: None,
+        seeds_needed: None,
+    }
+}
+
+/// What other test images would have given each condition, if all trials were scored on the
+/// same ones.
+fn image_noise(
+    results: &[TrialResult],
+    conditions: &[Condition],
+    seeds: &[u64],
+) -> Option<ImageNoise> {
+    let mut means = Vec::new();
+    let mut groups = None;
+    for &condition in conditions {
+        let mut sum: Vec<f64> = Vec::new();
+        for &seed in seeds {
+            let measured = &find(results, condition, seed)?.measurement;
+            let redrawn = measured.redrawn.as_ref()?;
+            if *groups.get_or_insert(redrawn.groups) != redrawn.groups {
+                return None;
+            }
+            sum.resize(redrawn.ap.len().max(sum.len()), 0.0);
+            for (sum, ap) in sum.iter_mut().zip(&redrawn.ap) {
+                // One undefined value makes the draw undefined.
+                *sum = if *ap < 0.0 {
+                    f64::NAN
+                } else {
+                    *sum + ap / seeds.len() as f64
+                };
+            }
+        }
+        means.push(sum);
+    }
+    let draws = means.iter().map(Vec::len).min()?;
+    let defined: Vec<usize> = (0..draws)
+        .filter(|&draw| means.iter().all(|row| row[draw].is_finite()))
+        .collect();
+    let kept = means
+        .iter()
+        .map(|row| defined.iter().map(|&draw| row[draw]).collect());
+    Some(ImageNoise {
+        groups: groups?,
+        means: kept.collect(),
+    })
 }
 
 fn find(results: &[TrialResult], condition: Condition, seed: u64) -> Option<&TrialResult> {
@@ -508,143 +618,5 @@ fn harm_onset(levels: &[LevelSummary]) -> HarmOnset {
             HarmOnset::NotSeen { up_to: clear_up_to }
         }
         None => HarmOnset::TooNoisy { clear_up_to },
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::plan::tests::plan;
-    use super::super::runner::run;
-    use super::super::runner::tests::{Mock, ONE};
-    use super::*;
-    use crate::observer::Silent;
-
-    pub(in crate::experiment) fn results(plan: &ExperimentPlan, noise: f64) -> Vec<TrialResult> {
-        let folder = tempfile::tempdir().unwrap();
-        run(plan, folder.path(), &Mock::new(noise), ONE, &Silent).unwrap()
-    }
-
-    #[test]
-    fn a_clear_curve_gives_its_peak_and_harm_onset() {
-        let plan = plan();
-        let summary = analyse(&plan, &results(&plan, 0.005));
-        let arm = &summary.arms[0];
-        // The mock's curve is 0.40, 0.444, 0.425, 0.20 at 0, 25, 50, 100 %.
-        assert_eq!(arm.peak.as_ref().unwrap().ratio, 0.25);
-        assert_eq!(arm.peak.as_ref().unwrap().indistinguishable, [0.25]);
-        let Some(HarmOnset::From {
-            ratio,
-            clear_up_to,
-            difference,
-        }) = arm.harm_onset
-        else {
-            panic!("{:?}", arm.harm_onset);
-        };
-        assert_eq!((ratio, clear_up_to), (1.0, 0.5));
-        assert!(
-            difference.low < -0.2 && difference.high > -0.21,
-            "{difference:?}"
-        );
-        assert!(
-            summary.conclusion.contains("harm from 100 % on"),
-            "{}",
-            summary.conclusion
-        );
-        // Adding: 0.40, 0.425, 0.378: harm at twice as many.
-        assert!(summary.arms[1].sentence.contains("harm from 2x on"));
-    }
-
-    #[test]
-    fn noise_gives_no_verdict_but_the_seeds_needed() {
-        let plan = plan();
-        let mut noisy = plan.clone();
-        noisy.arms.truncate(1);
-        noisy.arms[0].levels.truncate(3);
-        let summary = analyse(&noisy, &results(&noisy, 0.2));
-        let arm = &summary.arms[0];
-        assert!(matches!(arm.harm_onset, Some(HarmOnset::TooNoisy { .. })));
-        assert!(arm.seeds_needed.unwrap() > 50);
-        assert!(
-            arm.sentence.contains("too noisy to say"),
-            "{}",
-            arm.sentence
-        );
-    }
-
-    #[test]
-    fn fewer_than_five_complete_seeds_claim_nothing() {
-        let plan = plan();
-        let mut results = results(&plan, 0.005);
-        results.pop();
-        let summary = analyse(&plan, &results);
-        assert_eq!(summary.seeds_used.len(), 4);
-        for arm in &summary.arms {
-            assert_eq!(arm.refusal, Some(Refusal::TooFewSeeds { complete: 4 }));
-            assert!(arm.peak.is_none() && arm.harm_onset.is_none());
-            assert!(arm.levels.iter().all(|l| l.standing == Standing::NoClaim));
-        }
-        assert!(
-            summary.conclusion.contains("no claim"),
-            "{}",
-            summary.conclusion
-        );
-    }
-
-    #[test]
-    fn identical_runs_claim_nothing() {
-        let plan = plan();
-        let summary = analyse(&plan, &results(&plan, 0.0));
-        assert_eq!(
-            summary.arms[0].refusal,
-            Some(Refusal::IdenticalRuns { distinct: 1 })
-        );
-        // One condition without spread claims nothing about itself only.
-        let mut results = results(&plan, 0.005);
-        for result in &mut results {
-            if result.trial.condition.n_real == 0 {
-                result.measurement.stats[0] = 0.0;
-            }
-        }
-        let summary = analyse(&plan, &results);
-        let levels = &summary.arms[0].levels;
-        assert_eq!(levels[3].standing, Standing::NoClaim);
-        assert_eq!(levels[1].standing, Standing::Better);
-        assert!(matches!(
-            summary.arms[0].harm_onset,
-            Some(HarmOnset::TooNoisy { clear_up_to: 0.5 })
-        ));
-    }
-
-    #[test]
-    fn a_detector_that_learnt_nothing_claims_nothing() {
-        let plan = plan();
-        let mut results = results(&plan, 0.01);
-        for result in &mut results {
-            result.measurement.stats[0] *= plan.smallest_effect;
-        }
-        let summary = analyse(&plan, &results);
-        assert!(!summary.arms.is_empty());
-        for arm in &summary.arms {
-            assert!(matches!(
-                arm.refusal,
-                Some(Refusal::NothingToLose { ap, .. }) if ap < plan.smallest_effect
-            ));
-            assert!(
-                arm.sentence.contains("train for more steps"),
-                "{}",
-                arm.sentence
-            );
-            assert!(arm.harm_onset.is_none());
-        }
-    }
-
-    #[test]
-    fn no_results_at_all_are_no_panic() {
-        let summary = analyse(&plan(), &[]);
-        assert_eq!(summary.trials_finished, 0);
-        assert_eq!(
-            summary.arms[0].refusal,
-            Some(Refusal::TooFewSeeds { complete: 0 })
-        );
     }
 }

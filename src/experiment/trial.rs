@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::exhibit::Exhibit;
+use crate::evaluation::{ErrorKinds, Redrawn};
 use crate::seed::PlanHash;
 
 /// How a trial uses its images.
@@ -93,13 +94,22 @@ pub struct Trial {
 }
 
 /// What an executor measured on the real test split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The twelve numbers in pycocotools' order; -1 where undefined.
     pub stats: [f64; 12],
     /// AP of each category by name; -1 where undefined.
     #[serde(default)]
     pub per_category: BTreeMap<String, f64>,
+    /// On test splits drawn anew, the same in every trial.
+    #[serde(default)]
+    pub redrawn: Option<Redrawn>,
+    /// The kinds of errors on the real test split.
+    #[serde(default)]
+    pub errors: Option<ErrorKinds>,
+    /// The twelve numbers on synthetic images that no trial trains on.
+    #[serde(default)]
+    pub synthetic_stats: Option<[f64; 12]>,
     /// Optimiser steps taken.
     #[serde(default)]
     pub steps: u64,
@@ -111,6 +121,13 @@ impl Measurement {
     /// Average precision over IoU 0.50 to 0.95.
     pub fn ap(&self) -> f64 {
         self.stats[0]
+    }
+
+    /// AP on held-out synthetic images minus that on real ones: how much better the detector
+    /// knows the generator than the world.
+    pub fn generator_fit(&self) -> Option<f64> {
+        let synthetic = self.synthetic_stats?[0];
+        (synthetic >= 0.0).then(|| synthetic - self.ap())
     }
 
     /// Average precision at IoU 0.50.

@@ -1,5 +1,7 @@
 //! The arms of an experiment: which conditions stand on each curve.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
@@ -21,6 +23,17 @@ pub struct ArmsSpec {
     pub pretraining: Option<PretrainingSpec>,
     #[serde(default)]
     pub auxiliary: Option<AuxiliarySpec>,
+    /// Real images alone, to tell what synthetic ones are worth in real ones.
+    #[serde(default)]
+    pub learning_curve: Option<LearningCurveSpec>,
+}
+
+/// Trainings on real images alone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearningCurveSpec {
+    /// Numbers of real images; at least four differ, real-only of the other arms included.
+    pub real: Vec<usize>,
 }
 
 /// Synthetic images take the place of real ones in a set of fixed size.
@@ -191,6 +204,24 @@ impl ArmsSpec {
             auxiliary: self.auxiliary.as_ref().map(|s| s.settings(problems)),
         };
         (arms, regimes)
+    }
+}
+
+impl ArmsSpec {
+    /// The numbers of real images of the learning curve, rising.
+    pub(super) fn learning_curve(&self, problems: &mut Problems) -> Vec<usize> {
+        let Some(spec) = &self.learning_curve else {
+            return Vec::new();
+        };
+        for (index, count) in spec.real.iter().enumerate() {
+            problems.require(
+                (1..=MAX_IMAGES).contains(count),
+                &format!("arms.learning_curve.real.{index}"),
+                format!("{count} is not between 1 and {MAX_IMAGES}"),
+            );
+        }
+        let counts: BTreeSet<usize> = spec.real.iter().copied().collect();
+        counts.into_iter().collect()
     }
 }
 

@@ -341,13 +341,15 @@ fn write_too_noisy(html: &mut String, summary: &Summary) {
                 _ => {}
             }
         }
-        if let (Some(detectable), Some(needed)) =
-            (arm.minimal_detectable_difference, arm.seeds_needed)
-        {
+        if let Some(detectable) = arm.minimal_detectable_difference {
+            let needed = match arm.seeds_needed {
+                Some(seeds) => format!("about {seeds} seeds"),
+                None => "more test images, whatever the number of seeds".to_owned(),
+            };
             let _ = write!(
                 html,
                 "<li>{name}: a true difference of {detectable:.3} AP or more is found with 80 % power \
-                 by these {} seeds; {} AP would need about {needed} seeds.</li>",
+                 by these {} seeds; {} AP would need {needed}.</li>",
                 summary.seeds_used.len(),
                 summary.smallest_effect
             );

@@ -105,24 +105,22 @@ impl Grid<'_> {
         };
         // Comparisons that cannot be made count too: which these are is known only from
         // the results.
-        let (error, degrees) = (layout.difference_error(), layout.error_degrees());
-        let critical = t_quantile(1.0 - ALPHA / (2.0 * family as f64), degrees);
+        let mut detectable = 0.0_f64;
         for comparison in &mut comparisons {
-            let mean = |condition| self.row(condition).map(|row| layout.means()[row]);
             let condition = comparison.condition;
-            let (Some(own), Some(mixed)) = (mean(condition), mean(condition.mixed())) else {
+            let (Some(own), Some(mixed)) = (self.row(condition), self.row(condition.mixed()))
+            else {
                 continue;
             };
             // As with an arm's real-only: nothing can lose that much from there.
-            if mixed <= self.smallest_effect {
+            if layout.means()[mixed] <= self.smallest_effect {
                 continue;
             }
-            let value = own - mixed;
-            let difference = Estimate {
-                value,
-                low: value - critical * error,
-                high: value + critical * error,
-            };
+            let contrast = layout.difference(own, mixed);
+            let (error, degrees) = (contrast.error, contrast.degrees);
+            let critical = t_quantile(1.0 - ALPHA / (2.0 * family as f64), degrees);
+            let difference = Estimate::of(&contrast, critical);
+            detectable = detectable.max(minimal_detectable_difference(error, critical, degrees));
             comparison.difference = Some(difference);
             comparison.standing = standing(difference, self.smallest_effect);
         }
@@ -136,9 +134,7 @@ impl Grid<'_> {
             .to_string(),
             refusal: None,
             comparisons,
-            minimal_detectable_difference: Some(minimal_detectable_difference(
-                error, critical, degrees,
-            )),
+            minimal_detectable_difference: (detectable > 0.0).then_some(detectable),
         }
     }
 }
@@ -179,9 +175,8 @@ mod tests {
                     trial,
                     measurement: Measurement {
                         stats,
-                        per_category: Default::default(),
                         steps: 10,
-                        exhibits: Vec::new(),
+                        ..Measurement::default()
                     },
                     seconds: 1.0,
                 }
