@@ -12,9 +12,11 @@
 
 mod calibration;
 mod crossing;
+mod exchange_rate;
 mod executor;
 mod exhibit;
 mod plan;
+mod power;
 mod regime;
 mod report;
 mod runner;
@@ -34,6 +36,7 @@ use crate::observer::Observer;
 
 pub use calibration::{CalibrationCell, calibrate};
 pub use crossing::Place;
+pub use exchange_rate::{ExchangeRate, PowerLaw, Prices, Worth};
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
@@ -41,6 +44,7 @@ pub use plan::{
     LearningCurveSpec, Level, PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource,
     TrainSource,
 };
+pub use power::power;
 pub use regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
@@ -51,7 +55,7 @@ pub use statistics::{
 };
 pub use tipping_point::{
     ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, WayComparison, WaySummary,
-    analyse,
+    Why, analyse,
 };
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 

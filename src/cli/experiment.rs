@@ -10,8 +10,8 @@ use super::progress::Progress;
 use super::report::print_report;
 use super::train::use_threads;
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource, progress,
-    record_data, write_report,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource,
+    load_results, power, progress, record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
 use crate::render::RenderDevice;
@@ -117,6 +117,7 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
                     .map(|seconds| seconds / args.at_once.get() as f64),
             )
         );
+        print!("{}", power(plan, &load_results(plan, &args.out)?));
     }
     Ok(())
 }

@@ -131,6 +131,7 @@ fn plan(seeds: usize) -> ExperimentPlan {
         },
         seeds: Seeds::Count(seeds as u64),
         train: TrainSource::Settings(Box::new(TrainSpec::default())),
+        prices: None,
         smallest_effect: MARGIN,
     };
     spec.into_plan(Path::new("calibration"), 1)

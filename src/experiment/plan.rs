@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::exchange_rate::Prices;
 use super::regime::RegimeSettings;
 use super::trial::{Condition, Regime, Trial};
 use crate::detector::{TrainPlan, TrainSpec};
@@ -44,6 +45,9 @@ pub struct ExperimentSpec {
     #[serde(default)]
     pub seeds: Seeds,
     pub train: TrainSource,
+    /// What images cost, for what synthetic ones save.
+    #[serde(default)]
+    pub prices: Option<Prices>,
     /// Smallest AP difference that matters to the user, in `0..=1`.
     #[serde(default = "default_smallest_effect")]
     pub smallest_effect: f64,
@@ -159,6 +163,8 @@ pub struct ExperimentPlan {
     /// Settings of the arms that use their images in another way than mixing them.
     #[serde(default, skip_serializing_if = "RegimeSettings::is_empty")]
     pub regimes: RegimeSettings,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<Prices>,
     pub smallest_effect: f64,
 }
 
@@ -203,6 +209,15 @@ impl ExperimentSpec {
                 self.smallest_effect
             ),
         );
+        if let Some(prices) = &self.prices {
+            for (key, price) in [("real", prices.real), ("synthetic", prices.synthetic)] {
+                problems.require(
+                    price.is_finite() && price >= 0.0,
+                    &format!("prices.{key}"),
+                    format!("{price} is no price of an image"),
+                );
+            }
+        }
         if let Some(name) = &self.class_agnostic {
             problems.require(
                 !name.trim().is_empty(),
@@ -234,6 +249,7 @@ impl ExperimentSpec {
             seeds,
             train,
             regimes,
+            prices: self.prices,
             smallest_effect: self.smallest_effect,
         };
         problems.into_result(path, plan)
@@ -605,7 +621,8 @@ train:";
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for (name, conditions) in [
             ("demo", 3),
-            ("tipping_dice", 10),
+            ("tipping_dice", 12),
+            ("tipping_blood_cells", 11),
             ("tipping_faces", 10),
             ("ways_dice", 11),
         ] {

@@ -1,7 +1,9 @@
 //! `report.html`, `results.csv` and `summary.json` of an experiment.
 
 mod chart;
+mod learning_curve;
 mod page;
+mod why;
 
 use std::path::{Path, PathBuf};
 

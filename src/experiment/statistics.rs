@@ -140,6 +140,25 @@ impl Layout {
         self.images.is_some()
     }
 
+    pub fn seeds(&self) -> usize {
+        self.seeds
+    }
+
+    /// Test splits drawn anew.
+    pub fn image_draws(&self) -> usize {
+        let means = self.images.as_ref().and_then(|images| images.means.first());
+        means.map_or(0, Vec::len)
+    }
+
+    /// What each mean was off its average over all draws in one of them; 0 without any.
+    pub fn image_deviations(&self, draw: usize) -> Vec<f64> {
+        let Some(images) = &self.images else {
+            return vec![0.0; self.means.len()];
+        };
+        let off = |row: &Vec<f64>| row[draw] - row.iter().sum::<f64>() / row.len() as f64;
+        images.means.iter().map(off).collect()
+    }
+
     /// A weighted sum of the conditions' means, each given by its row; the weights add up
     /// to 0, so that the seeds' own effects cancel.
     pub fn contrast(&self, weights: &[(usize, f64)]) -> Contrast {

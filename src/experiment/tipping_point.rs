@@ -8,20 +8,23 @@
 #[cfg(test)]
 pub(super) mod tests;
 mod ways;
+mod why;
 
 use serde::Serialize;
 
 use super::crossing::{Curve, Place};
+use super::exchange_rate::{ExchangeRate, exchange};
 use super::plan::{Arm, ArmKind, ExperimentPlan};
 use super::sentence::{Sentence, subject};
 use super::statistics::{
     Contrast, ImageNoise, Layout, Sides, dunnett_critical_value, minimal_detectable_difference,
     seeds_needed,
 };
-use super::trial::{Condition, TrialResult};
+use super::trial::{Condition, Regime, TrialResult};
 use crate::seed::PlanHash;
 
 pub use ways::{WayComparison, WaySummary};
+pub use why::Why;
 
 /// Fewest seeds that any claim is made from.
 pub const MIN_SEEDS: usize = 5;
@@ -56,6 +59,8 @@ pub struct Summary {
     pub arms: Vec<ArmSummary>,
     /// Other ways to use the same images, compared with mixing them.
     pub ways: Vec<WaySummary>,
+    /// What synthetic images are worth in real ones, where the plan has a learning curve.
+    pub exchange_rate: Option<ExchangeRate>,
 }
 
 /// One arm's curve and conclusions.
@@ -133,6 +138,15 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The value and its sides changed alike, by a rising function.
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Estimate {
+            value: change(self.value),
+            low: change(self.low),
+            high: change(self.high),
+        }
+    }
+
     fn of(contrast: &Contrast, critical: f64) -> Self {
         let [low, high] = contrast.interval(critical);
         Estimate {
@@ -157,6 +171,7 @@ pub struct LevelSummary {
     /// AP minus that of real-only, paired by seed, simultaneous within the arm.
     pub difference: Option<Estimate>,
     pub standing: Standing,
+    pub why: Why,
 }
 
 /// What a level's difference to real-only says, or that of a way to mixing.
@@ -236,10 +251,12 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let grid = Grid::new(plan, results);
     let arms: Vec<ArmSummary> = plan.arms.iter().map(|arm| grid.arm(arm)).collect();
     let ways = grid.ways(plan);
+    let exchange_rate = grid.exchange_rate(plan);
     let sentences: Vec<&str> = arms
         .iter()
         .map(|arm| arm.sentence.as_str())
         .chain(ways.iter().map(|way| way.sentence.as_str()))
+        .chain(exchange_rate.iter().map(|rate| rate.sentence.as_str()))
         .collect();
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
     Summary {
@@ -255,6 +272,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         seconds_per_trial: (!results.is_empty()).then(|| seconds / results.len() as f64),
         arms,
         ways,
+        exchange_rate,
     }
 }
 
@@ -330,8 +348,30 @@ impl<'a> Grid<'a> {
         self.conditions.iter().position(|&other| other == condition)
     }
 
-    /// The layout and the row of real-only, where claims are allowed.
-    fn allowed(&self, arm: &Arm) -> Result<(&Layout, usize), Refusal> {
+    /// What mixtures are worth on the learning curve of real images alone.
+    fn exchange_rate(&self, plan: &ExperimentPlan) -> Option<ExchangeRate> {
+        if plan.learning_curve.is_empty() || self.enough_seeds().is_err() {
+            return None;
+        }
+        let layout = self.ap.as_ref().filter(|layout| !layout.is_degenerate())?;
+        let joint = || {
+            let rows = self.conditions.iter().zip(0..);
+            rows.filter(|(condition, _)| condition.regime == Regime::Joint)
+        };
+        let mut real: Vec<(usize, usize)> = joint()
+            .filter(|(condition, _)| condition.n_synthetic == 0)
+            .map(|(condition, row)| (condition.n_real, row))
+            .collect();
+        real.sort_unstable();
+        let mixed: Vec<(Condition, usize)> = joint()
+            .filter(|(condition, _)| condition.n_synthetic > 0)
+            .map(|(condition, row)| (*condition, row))
+            .collect();
+        Some(exchange(layout, &real, &mixed, plan.prices))
+    }
+
+    /// Whether there are seeds enough for a claim.
+    fn enough_seeds(&self) -> Result<(), Refusal> {
         if self.seeds.len() < MIN_SEEDS {
             return Err(Refusal::TooFewSeeds {
                 complete: self.seeds.len(),
@@ -342,6 +382,12 @@ impl<'a> Grid<'a> {
                 distinct: self.distinct_seeds,
             });
         }
+        Ok(())
+    }
+
+    /// The layout and the row of real-only, where claims are allowed.
+    fn allowed(&self, arm: &Arm) -> Result<(&Layout, usize), Refusal> {
+        self.enough_seeds()?;
         let reference = arm
             .levels
             .first()
@@ -375,6 +421,7 @@ impl<'a> Grid<'a> {
                 ap50: self.mean(&self.ap50, level.condition),
                 difference: None,
                 standing: Standing::NoClaim,
+                why: Why::of(self.results, level.condition, &self.seeds),
             })
             .collect();
         let (layout, reference) = match self.allowed(arm) {

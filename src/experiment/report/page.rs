@@ -13,6 +13,7 @@ use super::super::tipping_point::{
 };
 use super::super::trial::TrialResult;
 use super::chart;
+use super::why::{write_why, write_worth};
 use crate::dataset::DatasetError;
 use crate::html::{STYLE, escape};
 
@@ -62,10 +63,20 @@ pub(super) fn render(
             escape(&arm.sentence)
         );
     }
+    if let Some(rate) = &summary.exchange_rate {
+        let tone = if rate.refusal.is_some() {
+            "muted"
+        } else {
+            "open"
+        };
+        let sentence = escape(&rate.sentence);
+        let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
+    }
     for arm in &summary.arms {
         write_arm(&mut html, plan, arm, summary);
         write_exhibits(&mut html, arm, results, out)?;
     }
+    write_worth(&mut html, summary);
     write_ways(&mut html, summary);
     write_too_noisy(&mut html, summary);
     write_left_out(
@@ -119,6 +130,7 @@ fn write_arm(html: &mut String, plan: &ExperimentPlan, arm: &ArmSummary, summary
         );
     }
     write_table(html, arm);
+    write_why(html, arm);
     let _ = writeln!(
         html,
         "<details><summary>The same curve at IoU 0.50</summary><figure>{}</figure></details></section>",
@@ -420,6 +432,9 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
     let deviation = summary
         .difference_deviation
         .map_or("unknown".to_owned(), |d| format!("{d:.4} AP"));
+    let groups = summary
+        .test_groups
+        .map_or("not drawn anew".to_owned(), |groups| groups.to_string());
     let rows = [
         ("Real data", plan.real.display().to_string()),
         ("Synthetic data", synthetic),
@@ -435,6 +450,7 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
         ("Complete seeds", seeds.join(", ")),
         ("Time a trial", seconds),
         ("Deviation of a paired difference", deviation),
+        ("Groups of test images", groups),
         ("Plan", summary.plan.as_str().to_owned()),
     ];
     html.push_str("<section><h2>How this was made</h2><dl>");
@@ -448,9 +464,20 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
          real-only hold together within an arm (Dunnett, 95 %); harm means that the whole interval \
          lies below zero and reaches the smallest effect of interest. The peak's ties follow Hsu's \
          comparison with the best. No claim is made from fewer than five seeds or from identical \
-         runs. The intervals speak of new seeds on this test split and this pool of images, not of \
-         other test images.</p></section>\n",
+         runs. The tipping point and the break-even point are the ratios at which a t-test does not \
+         contradict that the curve crosses there; between two ratios it is taken to be straight. ",
     );
+    html.push_str(match summary.test_groups {
+        Some(_) => {
+            "The intervals speak of new seeds and of other test images of the same kind, which were \
+             drawn from the groups of this test split; not of another pool of synthetic images or \
+             another detector.</p></section>\n"
+        }
+        None => {
+            "The intervals speak of new seeds on this test split and this pool of images, not of \
+             other test images.</p></section>\n"
+        }
+    });
 }
 
 #[cfg(test)]
