@@ -54,8 +54,8 @@ pub use statistics::{
     seeds_needed, t_quantile,
 };
 pub use tipping_point::{
-    ArmSummary, HarmOnset, LevelSummary, Refusal, Standing, Summary, WayComparison, WaySummary,
-    Why, analyse,
+    ArmSummary, HarmOnset, LevelSummary, Refusal, SourceComparison, SourceSummary, Standing,
+    Summary, WayComparison, WaySummary, Why, analyse,
 };
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 

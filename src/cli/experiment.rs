@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Common;
 use super::progress::Progress;
 use super::report::print_report;
 use super::train::use_threads;
+use super::{Common, UserMistake};
 use crate::experiment::{
     DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource,
     load_results, power, progress, record_data, write_report,
@@ -54,8 +54,11 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     use_threads(&args.common);
     let observer = Progress::new(false);
     let real = RealData::open(&plan)?;
-    let pool = synthetic_pool(&plan, &args, &observer)?;
-    let sources = Sources::open(&plan, real, &pool)?;
+    let mut pools = Vec::new();
+    for (_, source) in plan.sources() {
+        pools.push(synthetic_pool(&plan, source, &args, &observer)?);
+    }
+    let sources = Sources::open(&plan, real, &pools)?;
     for leak in &sources.left_out {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }
@@ -66,18 +69,20 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     print_report(&files, args.common.json)
 }
 
-/// The folder of the synthetic images; those of a scene are rendered first, into
-/// `OUT/pools/`, where a second run finds them.
+/// The folder of the synthetic images of one source; those of a scene are rendered first,
+/// into `OUT/pools/`, where a second run finds them.
 fn synthetic_pool(
     plan: &ExperimentPlan,
+    source: &SyntheticSource,
     args: &ExperimentArgs,
     observer: &Progress,
 ) -> anyhow::Result<PathBuf> {
-    let scene = match &plan.synthetic {
+    let scene = match source {
         SyntheticSource::Dataset(path) => return Ok(path.clone()),
         SyntheticSource::Scene(scene) => scene,
     };
-    let scene_plan = ScenePlan::load(&scene.file, &[])?;
+    let overrides = scene.overrides().map_err(UserMistake)?;
+    let scene_plan = ScenePlan::load(&scene.file, &overrides)?;
     let count = scene.images.unwrap_or_else(|| plan.synthetic_needed()) + plan.synthetic_test;
     let hash = PlanHash::of(&scene_plan);
     let name = format!("{}-{count}", &hash.as_str()[..12]);

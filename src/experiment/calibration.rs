@@ -121,6 +121,7 @@ fn plan(seeds: usize) -> ExperimentPlan {
         real: "real".into(),
         class_agnostic: None,
         synthetic: SyntheticSource::Dataset("synthetic".into()),
+        other_synthetic: Default::default(),
         synthetic_test: 0,
         arms: ArmsSpec {
             substitution: Some(SubstitutionSpec {

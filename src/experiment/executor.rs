@@ -38,10 +38,11 @@ impl DetectorExecutor {
 
     /// The images of a trial. They depend on its counts and seed, not on how they are used.
     fn draw(&self, trial: &Trial, observer: &dyn Observer) -> Result<Dataset, MixError> {
+        let pool = &self.sources.pools[trial.condition.source];
         let plan = MixPlan {
             real: Source::train_of(&self.sources.real.root),
             synthetic: (trial.condition.n_synthetic > 0)
-                .then(|| Source::train_of(&self.sources.synthetic.root)),
+                .then(|| Source::train_of(&pool.train.root)),
             policy: Policy::Addition {
                 real: Some(trial.condition.n_real),
                 synthetic: trial.condition.n_synthetic,
@@ -51,7 +52,7 @@ impl DetectorExecutor {
         let mixture = crate::mix::draw(
             &plan,
             &self.sources.real,
-            Some(&self.sources.synthetic),
+            Some(&pool.train),
             &self.sources.held_out,
             trial.seed,
             observer,
@@ -102,7 +103,7 @@ impl Executor for DetectorExecutor {
         let examined = crate::evaluation::examine(&self.sources.test, &detections, REDRAWS)
             .map_err(|error| fail(error.to_string()))?;
         let evaluation = examined.evaluation;
-        let synthetic = &self.sources.synthetic_test;
+        let synthetic = &self.sources.pools[trial.condition.source].test;
         let synthetic_stats = if synthetic.samples.is_empty() {
             None
         } else {
@@ -192,6 +193,7 @@ mod tests {
     use super::super::plan::tests::plan_with_ways;
     use super::super::plan::{Arm, ArmKind};
     use super::super::run;
+    use super::super::sources::Pool;
     use super::*;
     use crate::annotation::{Annotation, BoundingBox, Category};
     use crate::dataset::{Origin, Record, Sample};
@@ -249,8 +251,10 @@ mod tests {
         Sources {
             real: squares(folder, "real", 4, Origin::Real),
             test: squares(folder, "test", 2, Origin::Real),
-            synthetic: squares(folder, "synthetic", 4, Origin::Synthetic),
-            synthetic_test: squares(folder, "unseen", 2, Origin::Synthetic),
+            pools: vec![Pool {
+                train: squares(folder, "synthetic", 4, Origin::Synthetic),
+                test: squares(folder, "unseen", 2, Origin::Synthetic),
+            }],
             held_out: HeldOut::of(&[], &Silent).unwrap(),
             left_out: Vec::new(),
         }

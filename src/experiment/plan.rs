@@ -14,7 +14,7 @@ use super::regime::RegimeSettings;
 use super::trial::{Condition, Regime, Trial};
 use crate::detector::{TrainPlan, TrainSpec};
 use crate::seed::PlanHash;
-use crate::spec::{Problems, SpecError};
+use crate::spec::{Override, Problems, SpecError};
 
 use arms::largest_need;
 pub use arms::{
@@ -38,6 +38,9 @@ pub struct ExperimentSpec {
     #[serde(default)]
     pub class_agnostic: Option<String>,
     pub synthetic: SyntheticSource,
+    /// Further sources by name, each with the same arms, compared with `synthetic`.
+    #[serde(default)]
+    pub other_synthetic: BTreeMap<String, SyntheticSource>,
     /// Synthetic images that no trial trains on, on which each detector is tested too.
     #[serde(default = "default_synthetic_test")]
     pub synthetic_test: usize,
@@ -79,6 +82,22 @@ pub struct SceneSource {
     /// How many images to render; as many as the largest trial needs where left out.
     #[serde(default)]
     pub images: Option<usize>,
+    /// Values of the scene's keys, each as `key=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
+}
+
+impl SceneSource {
+    /// The values of the scene's keys.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is not of the form `key=value`.
+    pub fn overrides(&self) -> Result<Vec<Override>, String> {
+        let parsed = self.set.iter().map(|text| text.parse::<Override>());
+        parsed
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// Settings of the trainings, which are the same in every trial.
@@ -150,6 +169,9 @@ pub struct ExperimentPlan {
     pub real: PathBuf,
     pub class_agnostic: Option<String>,
     pub synthetic: SyntheticSource,
+    /// Further sources of synthetic images, with their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_synthetic: Vec<(String, SyntheticSource)>,
     /// Most synthetic images that are held out of training to test on.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub synthetic_test: usize,
@@ -199,7 +221,18 @@ impl ExperimentSpec {
                 list
             }
         };
-        let (arms, regimes) = self.arms.check(&mut problems);
+        let (mut arms, regimes) = self.arms.check(&mut problems);
+        let first: Vec<Arm> = arms.clone();
+        for source in 1..=self.other_synthetic.len() {
+            arms.extend(first.iter().map(|arm| arm.of_source(source)));
+        }
+        let named = self.other_synthetic.iter();
+        let named = named.map(|(name, source)| (format!("other_synthetic.{name}"), source));
+        let needed = largest_need(&arms);
+        for (key, source) in std::iter::once(("synthetic".to_owned(), &self.synthetic)).chain(named)
+        {
+            check_source(&key, source, needed, &mut problems);
+        }
         let learning_curve = self.arms.learning_curve(&mut problems);
         problems.require(
             self.smallest_effect > 0.0 && self.smallest_effect < 1.0,
@@ -225,24 +258,13 @@ impl ExperimentSpec {
                 "the name is empty",
             );
         }
-        if let SyntheticSource::Scene(SceneSource {
-            images: Some(images),
-            ..
-        }) = self.synthetic
-        {
-            let needed = largest_need(&arms);
-            problems.require(
-                images >= needed,
-                "synthetic.scene.images",
-                format!("the largest trial needs {needed}, so {images} are too few"),
-            );
-        }
         let train = self.train.into_plan(path)?;
         regimes.check(&train, &mut problems);
         let plan = ExperimentPlan {
             real: self.real,
             class_agnostic: self.class_agnostic,
             synthetic: self.synthetic,
+            other_synthetic: self.other_synthetic.into_iter().collect(),
             synthetic_test: self.synthetic_test,
             arms,
             learning_curve,
@@ -256,7 +278,40 @@ impl ExperimentSpec {
     }
 }
 
+fn check_source(key: &str, source: &SyntheticSource, needed: usize, problems: &mut Problems) {
+    let SyntheticSource::Scene(scene) = source else {
+        return;
+    };
+    if let Some(images) = scene.images {
+        problems.require(
+            images >= needed,
+            &format!("{key}.scene.images"),
+            format!("the largest trial needs {needed}, so {images} are too few"),
+        );
+    }
+    if let Err(error) = scene.overrides() {
+        problems.add(&format!("{key}.scene.set"), error);
+    }
+}
+
+/// Name of the first source of synthetic images.
+const FIRST_SOURCE: &str = "synthetic";
+
 impl ExperimentPlan {
+    /// The sources of synthetic images with their names; never empty.
+    pub fn sources(&self) -> Vec<(&str, &SyntheticSource)> {
+        let others = self.other_synthetic.iter();
+        std::iter::once((FIRST_SOURCE, &self.synthetic))
+            .chain(others.map(|(name, source)| (name.as_str(), source)))
+            .collect()
+    }
+
+    /// Name of an arm's source, where there are several.
+    pub fn source_name(&self, source: usize) -> Option<&str> {
+        let sources = self.sources();
+        (sources.len() > 1).then(|| sources.get(source).map_or(FIRST_SOURCE, |(name, _)| name))
+    }
+
     /// Every condition once, in the order of the arms.
     pub fn conditions(&self) -> Vec<Condition> {
         let mut seen = BTreeSet::new();
@@ -276,28 +331,31 @@ impl ExperimentPlan {
     /// The trials, seed by seed: a run that is cut short leaves whole blocks, which
     /// is what the analysis can use.
     pub fn trials(&self) -> Vec<Trial> {
-        let context = PlanHash::of(&(
-            &self.real,
-            &self.class_agnostic,
-            &self.synthetic,
-            &self.train,
-        ));
-        let context = match self.synthetic_test {
-            0 => context,
-            images => PlanHash::of(&(context, images)),
-        };
+        let contexts: Vec<PlanHash> = self
+            .sources()
+            .iter()
+            .map(|(_, source)| {
+                let context =
+                    PlanHash::of(&(&self.real, &self.class_agnostic, source, &self.train));
+                match self.synthetic_test {
+                    0 => context,
+                    images => PlanHash::of(&(context, images)),
+                }
+            })
+            .collect();
         let mut trials = Vec::new();
         for (block, &seed) in self.seeds.iter().enumerate() {
             for condition in self.conditions() {
                 // A regime's settings concern its own trials alone, so that those of the
                 // others are kept where an arm is added or changed.
+                let context = &contexts[condition.source];
                 let hash = match condition.regime {
-                    Regime::Joint => PlanHash::of(&(&context, condition, seed)),
+                    Regime::Joint => PlanHash::of(&(context, condition, seed)),
                     Regime::Pretraining => {
-                        PlanHash::of(&(&context, condition, seed, &self.regimes.pretraining))
+                        PlanHash::of(&(context, condition, seed, &self.regimes.pretraining))
                     }
                     Regime::Auxiliary => {
-                        PlanHash::of(&(&context, condition, seed, &self.regimes.auxiliary))
+                        PlanHash::of(&(context, condition, seed, &self.regimes.auxiliary))
                     }
                 };
                 trials.push(Trial {
@@ -344,9 +402,10 @@ impl ExperimentPlan {
                     None => String::new(),
                 };
                 // Writing to a String cannot fail.
+                let source = self.source_name(arm.source).unwrap_or(FIRST_SOURCE);
                 let _ = writeln!(
                     text,
-                    "{:<13} {:>6}  {n_real:>6} real + {n_synthetic:>6} synthetic  x {} seeds{shared}",
+                    "{:<13} {:>6}  {n_real:>6} real + {n_synthetic:>6} {source}  x {} seeds{shared}",
                     arm.kind.name(),
                     arm.kind.label(level.ratio),
                     self.seeds.len(),
@@ -364,7 +423,12 @@ impl ExperimentPlan {
                 self.seeds.len(),
             );
         }
-        for kind in self.arms.iter().map(|arm| arm.kind) {
+        for kind in self
+            .arms
+            .iter()
+            .filter(|arm| arm.source == 0)
+            .map(|arm| arm.kind)
+        {
             if let Some(how) = self.regimes.describe(kind.regime(), self.train.steps) {
                 let _ = writeln!(text, "{}: {how}", kind.name());
             }

@@ -51,7 +51,8 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
 /// One row a trial. Identifiers are made of digits and letters, so that nothing
 /// needs quoting.
 fn csv(results: &[TrialResult]) -> String {
-    let mut text = format!("trial,n_real,n_synthetic,regime,seed,{STAT_COLUMNS},steps,seconds\n");
+    let mut text =
+        format!("trial,n_real,n_synthetic,source,regime,seed,{STAT_COLUMNS},steps,seconds\n");
     for result in results {
         let condition = result.trial.condition;
         let stats: Vec<String> = result
@@ -61,10 +62,11 @@ fn csv(results: &[TrialResult]) -> String {
             .map(|value| format!("{value:.6}"))
             .collect();
         text.push_str(&format!(
-            "{},{},{},{},{},{},{},{:.3}\n",
+            "{},{},{},{},{},{},{},{},{:.3}\n",
             result.trial.id,
             condition.n_real,
             condition.n_synthetic,
+            condition.source + 1,
             condition.regime.name(),
             result.trial.seed,
             stats.join(","),
@@ -200,10 +202,10 @@ mod tests {
         let csv = std::fs::read_to_string(&files.csv).unwrap();
         let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
         assert_eq!(
-            rows[0][..5],
-            ["trial", "n_real", "n_synthetic", "regime", "seed"]
+            rows[0][..6],
+            ["trial", "n_real", "n_synthetic", "source", "regime", "seed"]
         );
-        let of_regime = |name: &str| rows.iter().filter(|row| row[3] == name).count();
+        let of_regime = |name: &str| rows.iter().filter(|row| row[4] == name).count();
         assert_eq!(
             ["joint", "pretraining", "auxiliary"].map(of_regime),
             [30, 10, 15]

@@ -5,13 +5,18 @@ use super::plan::ArmKind;
 use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak, Standing, WayComparison};
 use super::trial::Regime;
 
-/// What an arm does, as the subject of a sentence.
-pub(super) fn subject(kind: ArmKind) -> &'static str {
+/// What an arm does, as the subject of a sentence; `source` names where its synthetic images
+/// come from, where there are several.
+pub(super) fn subject(kind: ArmKind, source: Option<&str>) -> String {
+    let of = source.map_or(String::new(), |source| format!(" of {source}"));
     match kind {
-        ArmKind::Substitution => "Replacing real images",
-        ArmKind::Addition => "Adding synthetic images",
-        ArmKind::Pretraining => "Training on synthetic images first",
-        ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
+        ArmKind::Substitution => match source {
+            Some(source) => format!("Replacing real images by those of {source}"),
+            None => "Replacing real images".to_owned(),
+        },
+        ArmKind::Addition => format!("Adding synthetic images{of}"),
+        ArmKind::Pretraining => format!("Training on synthetic images{of} first"),
+        ArmKind::Auxiliary => format!("Adding synthetic images{of} with the auxiliary task"),
     }
 }
 
@@ -27,6 +32,7 @@ pub(super) fn way_subject(regime: Regime) -> &'static str {
 /// An arm's conclusion in words.
 pub(super) struct Sentence<'a> {
     pub kind: ArmKind,
+    pub source: Option<&'a str>,
     pub levels: &'a [LevelSummary],
     pub peak: &'a Peak,
     pub harm_onset: HarmOnset,
@@ -41,7 +47,7 @@ pub(super) struct Sentence<'a> {
 
 impl std::fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}: ", subject(self.kind))?;
+        write!(f, "{}: ", subject(self.kind, self.source))?;
         self.write_peak(f)?;
         if let Some(place) = self.break_even {
             write!(f, "; the gain is used up at {}", self.place(place))?;
@@ -172,6 +178,7 @@ impl Sentence<'_> {
 /// In words, how another way to use the same images compares with mixing them.
 pub(super) struct WaySentence<'a> {
     pub regime: Regime,
+    pub source: Option<&'a str>,
     pub comparisons: &'a [WayComparison],
     pub smallest_effect: f64,
 }
@@ -209,12 +216,20 @@ impl std::fmt::Display for WaySentence<'_> {
                 _ => format!("{label} at {ratios}"),
             });
         }
-        write!(f, "{}: {}.", way_subject(self.regime), clauses.join("; "))
+        let of = self
+            .source
+            .map_or(String::new(), |source| format!(" (of {source})"));
+        write!(
+            f,
+            "{}{of}: {}.",
+            way_subject(self.regime),
+            clauses.join("; ")
+        )
     }
 }
 
 /// `1x, 2x and 4x`.
-fn listed(items: &[String]) -> String {
+pub(super) fn listed(items: &[String]) -> String {
     match items {
         [] => String::new(),
         [one] => one.clone(),

@@ -32,14 +32,21 @@ pub struct Sources {
     pub real: Dataset,
     /// The test split of the real data, which every trial is evaluated on.
     pub test: Dataset,
-    /// The pool of synthetic images.
-    pub synthetic: Dataset,
-    /// Synthetic images that no trial trains on; may be none.
-    pub synthetic_test: Dataset,
+    /// The pools of synthetic images, in the order of the plan's sources.
+    pub pools: Vec<Pool>,
     /// The test images, which every training set is compared with.
     pub held_out: HeldOut,
     /// Training images that were left out because they give test images away, and why.
     pub left_out: Vec<String>,
+}
+
+/// Synthetic images of one source.
+#[derive(Debug)]
+pub struct Pool {
+    /// What trials draw from.
+    pub train: Dataset,
+    /// What no trial trains on; may be none.
+    pub test: Dataset,
 }
 
 /// The real data set, checked as far as it can be without a synthetic one: a pool of
@@ -98,8 +105,8 @@ fn mixing(error: MixError) -> ExperimentError {
 }
 
 impl Sources {
-    /// Opens the synthetic pool and joins its classes with those of the real data. Copies
-    /// and near duplicates of test images are left out of it first.
+    /// Opens the pools of the plan's sources and joins their classes with those of the real
+    /// data. Copies and near duplicates of test images are left out first.
     ///
     /// # Errors
     /// [`ExperimentError::Data`] with every problem at once: too few images, synthetic
@@ -107,12 +114,16 @@ impl Sources {
     pub fn open(
         plan: &ExperimentPlan,
         mut real: RealData,
-        synthetic: &Path,
+        pools: &[PathBuf],
     ) -> Result<Self, ExperimentError> {
-        let mut pool = Dataset::open(synthetic)?;
-        let leaks = leave_leaks_out(&mut pool, &real.held_out, &real.root).map_err(mixing)?;
-        real.left_out.extend(leaks);
-        Self::of(plan, real, pool)
+        let mut opened = Vec::new();
+        for folder in pools {
+            let mut pool = Dataset::open(folder)?;
+            let leaks = leave_leaks_out(&mut pool, &real.held_out, &real.root).map_err(mixing)?;
+            real.left_out.extend(leaks);
+            opened.push(pool);
+        }
+        Self::of(plan, real, opened)
     }
 
     /// What the output folder should remember of these data.
@@ -143,40 +154,54 @@ impl Sources {
     fn of(
         plan: &ExperimentPlan,
         real: RealData,
-        mut synthetic: Dataset,
+        pools: Vec<Dataset>,
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
         let (mut train, mut test) = (real.train, real.test);
-        let mut unseen = hold_out(&mut synthetic, plan);
-        // A folder without a manifest does not say where its images come from; here the
-        // user has.
-        for sample in synthetic.samples.iter_mut().chain(&mut unseen.samples) {
-            if sample.record.counts_as_real() {
-                sample.record.source_origin = Some(Origin::Synthetic);
-            }
-        }
-        check_synthetic_count(plan, &synthetic, &mut problems);
-        match &plan.class_agnostic {
-            Some(name) => {
-                for dataset in [&mut train, &mut test, &mut synthetic, &mut unseen] {
-                    join_classes(dataset, name);
+        let mut pools: Vec<Pool> = pools.into_iter().map(|pool| Pool::of(pool, plan)).collect();
+        for pool in &mut pools {
+            check_synthetic_count(plan, &pool.train, &mut problems);
+            match &plan.class_agnostic {
+                Some(name) => {
+                    join_classes(&mut pool.train, name);
+                    join_classes(&mut pool.test, name);
+                }
+                None => {
+                    match_classes(&mut pool.train, &train.categories, &mut problems);
+                    // It has the same classes, of which enough has been said.
+                    match_classes(&mut pool.test, &train.categories, &mut Vec::new());
                 }
             }
-            None => {
-                match_classes(&mut synthetic, &train.categories, &mut problems);
-                // It has the same classes, of which enough has been said.
-                match_classes(&mut unseen, &train.categories, &mut Vec::new());
-            }
+        }
+        if let Some(name) = &plan.class_agnostic {
+            join_classes(&mut train, name);
+            join_classes(&mut test, name);
         }
         no_problems(&problems)?;
         Ok(Sources {
             real: train,
             test,
-            synthetic,
-            synthetic_test: unseen,
+            pools,
             held_out: real.held_out,
             left_out: real.left_out,
         })
+    }
+}
+
+impl Pool {
+    fn of(mut images: Dataset, plan: &ExperimentPlan) -> Self {
+        let mut test = hold_out(&mut images, plan);
+        // A folder without a manifest does not say where its images come from; here the
+        // user has.
+        for sample in images.samples.iter_mut().chain(&mut test.samples) {
+            if sample.record.counts_as_real() {
+                sample.record.source_origin = Some(Origin::Synthetic);
+            }
+        }
+        Pool {
+            train: images,
+            test,
+        }
     }
 }
 
@@ -501,7 +526,7 @@ mod tests {
     fn of(plan: &ExperimentPlan, real: Dataset, pool: Dataset) -> Result<Sources, ExperimentError> {
         let held_out = HeldOut::of(&[], &Silent).unwrap();
         let (train, test) = (real.split(Split::Train), real.split(Split::Test));
-        Sources::of(plan, RealData::of(plan, train, test, held_out)?, pool)
+        Sources::of(plan, RealData::of(plan, train, test, held_out)?, vec![pool])
     }
 
     fn real(train: u64, test: u64) -> Dataset {
@@ -518,9 +543,12 @@ mod tests {
     fn classes_are_joined_by_name() {
         let mut pool = dataset(&["coin"], 200, None);
         let sources = of(&plan(), real(100, 10), pool.clone()).unwrap();
-        assert_eq!(sources.synthetic.samples[0].annotations[0].category_id, 20);
-        assert_eq!(sources.synthetic.categories, sources.test.categories);
-        assert!(!sources.synthetic.samples[0].record.counts_as_real());
+        assert_eq!(
+            sources.pools[0].train.samples[0].annotations[0].category_id,
+            20
+        );
+        assert_eq!(sources.pools[0].train.categories, sources.test.categories);
+        assert!(!sources.pools[0].train.samples[0].record.counts_as_real());
         assert!(sources.real.samples[0].record.counts_as_real());
         pool.categories[0].name = "token".into();
         let error = of(&plan(), real(100, 10), pool.clone()).unwrap_err();
@@ -528,7 +556,7 @@ mod tests {
         let mut agnostic = plan();
         agnostic.class_agnostic = Some("thing".into());
         let sources = of(&agnostic, real(100, 10), pool).unwrap();
-        for dataset in [&sources.real, &sources.test, &sources.synthetic] {
+        for dataset in [&sources.real, &sources.test, &sources.pools[0].train] {
             assert_eq!(dataset.categories[0].name, "thing");
             assert_eq!(dataset.samples[0].annotations[0].category_id, 1);
         }
@@ -542,11 +570,11 @@ mod tests {
             |dataset: &Dataset| -> Vec<u64> { dataset.samples.iter().map(|s| s.id).collect() };
         for (images, spared) in [(260, 30), (210, 10), (200, 0)] {
             let sources = of(&plan, real(100, 10), dataset(&["die"], images, None)).unwrap();
-            let unseen = names(&sources.synthetic_test);
+            let unseen = names(&sources.pools[0].test);
             let expected: Vec<u64> = (images - spared + 1..=images).collect();
             assert_eq!(unseen, expected);
-            assert_eq!(sources.synthetic.samples.len() as u64, images - spared);
-            let real = sources.synthetic_test.samples.iter();
+            assert_eq!(sources.pools[0].train.samples.len() as u64, images - spared);
+            let real = sources.pools[0].test.samples.iter();
             assert!(real.clone().all(|s| !s.record.counts_as_real()));
         }
         // A pool with a test split of its own gives that.
@@ -555,24 +583,24 @@ mod tests {
             sample.record.split = Some(Split::Test);
         }
         let sources = of(&plan, real(100, 10), pool.clone()).unwrap();
-        assert_eq!(names(&sources.synthetic_test), [1, 2, 3, 4, 5]);
-        assert_eq!(sources.synthetic.samples.len(), 205);
+        assert_eq!(names(&sources.pools[0].test), [1, 2, 3, 4, 5]);
+        assert_eq!(sources.pools[0].train.samples.len(), 205);
         // A group is not torn apart.
         for sample in &mut pool.samples {
             sample.record.split = None;
             sample.record.group = (sample.id / 4).to_string();
         }
         let sources = of(&plan, real(100, 10), pool).unwrap();
-        let unseen: BTreeSet<&str> = sources
-            .synthetic_test
+        let unseen: BTreeSet<&str> = sources.pools[0]
+            .test
             .samples
             .iter()
             .map(|s| s.group())
             .collect();
         assert!(!unseen.is_empty());
         assert!(
-            sources
-                .synthetic
+            sources.pools[0]
+                .train
                 .samples
                 .iter()
                 .all(|s| !unseen.contains(s.group()))

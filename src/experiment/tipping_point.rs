@@ -5,6 +5,7 @@
 //! together at 95 % (Dunnett). The peak is the set of ratios that cannot be told from
 //! the best (Hsu's multiple comparisons with the best, 1984).
 
+mod sources;
 #[cfg(test)]
 pub(super) mod tests;
 mod ways;
@@ -23,6 +24,7 @@ use super::statistics::{
 use super::trial::{Condition, Regime, TrialResult};
 use crate::seed::PlanHash;
 
+pub use sources::{SourceComparison, SourceSummary};
 pub use ways::{WayComparison, WaySummary};
 pub use why::Why;
 
@@ -59,6 +61,8 @@ pub struct Summary {
     pub arms: Vec<ArmSummary>,
     /// Other ways to use the same images, compared with mixing them.
     pub ways: Vec<WaySummary>,
+    /// Further sources of synthetic images, compared with the first.
+    pub sources: Vec<SourceSummary>,
     /// What synthetic images are worth in real ones, where the plan has a learning curve.
     pub exchange_rate: Option<ExchangeRate>,
 }
@@ -67,6 +71,8 @@ pub struct Summary {
 #[derive(Debug, Clone, Serialize)]
 pub struct ArmSummary {
     pub kind: ArmKind,
+    /// Where the synthetic images come from, where there are several sources.
+    pub source: Option<String>,
     pub sentence: String,
     /// Why nothing is claimed, where nothing is.
     pub refusal: Option<Refusal>,
@@ -249,13 +255,19 @@ pub enum HarmOnset {
 /// Draws the conclusions from the results of a plan, finished or not.
 pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let grid = Grid::new(plan, results);
-    let arms: Vec<ArmSummary> = plan.arms.iter().map(|arm| grid.arm(arm)).collect();
+    let arms: Vec<ArmSummary> = plan
+        .arms
+        .iter()
+        .map(|arm| grid.arm(arm, plan.source_name(arm.source)))
+        .collect();
     let ways = grid.ways(plan);
+    let sources = grid.sources(plan);
     let exchange_rate = grid.exchange_rate(plan);
     let sentences: Vec<&str> = arms
         .iter()
         .map(|arm| arm.sentence.as_str())
         .chain(ways.iter().map(|way| way.sentence.as_str()))
+        .chain(sources.iter().map(|source| source.sentence.as_str()))
         .chain(exchange_rate.iter().map(|rate| rate.sentence.as_str()))
         .collect();
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
@@ -272,6 +284,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         seconds_per_trial: (!results.is_empty()).then(|| seconds / results.len() as f64),
         arms,
         ways,
+        sources,
         exchange_rate,
     }
 }
@@ -408,7 +421,7 @@ impl<'a> Grid<'a> {
         }
     }
 
-    fn arm(&self, arm: &Arm) -> ArmSummary {
+    fn arm(&self, arm: &Arm, source: Option<&str>) -> ArmSummary {
         let mut levels: Vec<LevelSummary> = arm
             .levels
             .iter()
@@ -426,7 +439,7 @@ impl<'a> Grid<'a> {
             .collect();
         let (layout, reference) = match self.allowed(arm) {
             Ok(found) => found,
-            Err(refusal) => return refused(arm.kind, levels, refusal),
+            Err(refusal) => return refused(arm.kind, source, levels, refusal),
         };
         let varying: Vec<(f64, usize)> = levels
             .iter()
@@ -481,6 +494,7 @@ impl<'a> Grid<'a> {
         let safe_up_to = curve.safe_up_to(self.smallest_effect, ALPHA / 2.0);
         let sentence = Sentence {
             kind: arm.kind,
+            source,
             levels: &levels,
             peak: &peak,
             harm_onset,
@@ -495,6 +509,7 @@ impl<'a> Grid<'a> {
         .to_string();
         ArmSummary {
             kind: arm.kind,
+            source: source.map(str::to_owned),
             sentence,
             refusal: None,
             levels,
@@ -561,10 +576,20 @@ impl<'a> Grid<'a> {
 }
 
 /// An arm that claims nothing.
-fn refused(kind: ArmKind, levels: Vec<LevelSummary>, refusal: Refusal) -> ArmSummary {
+fn refused(
+    kind: ArmKind,
+    source: Option<&str>,
+    levels: Vec<LevelSummary>,
+    refusal: Refusal,
+) -> ArmSummary {
     ArmSummary {
         kind,
-        sentence: format!("{}: no claim, because {}.", subject(kind), refusal.reason()),
+        source: source.map(str::to_owned),
+        sentence: format!(
+            "{}: no claim, because {}.",
+            subject(kind, source),
+            refusal.reason()
+        ),
         refusal: Some(refusal),
         levels,
         peak: None,

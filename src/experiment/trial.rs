@@ -46,6 +46,14 @@ pub struct Condition {
     /// were begun before there were others.
     #[serde(default, skip_serializing_if = "Regime::is_joint")]
     pub regime: Regime,
+    /// Which of the plan's sources the synthetic images come from; left out where it is the
+    /// first, as the regime is. 0 where there are no synthetic images.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub source: usize,
+}
+
+fn is_first(source: &usize) -> bool {
+    *source == 0
 }
 
 impl Condition {
@@ -55,26 +63,33 @@ impl Condition {
             n_real,
             n_synthetic,
             regime: Regime::Joint,
+            source: 0,
+        }
+    }
+
+    /// The same with images of another source; without synthetic images all sources are one.
+    pub fn of_source(self, source: usize) -> Self {
+        Condition {
+            source: if self.n_synthetic > 0 { source } else { 0 },
+            ..self
         }
     }
 
     /// Mixing the same images.
     pub fn mixed(self) -> Self {
-        Condition::joint(self.n_real, self.n_synthetic)
+        Condition::joint(self.n_real, self.n_synthetic).of_source(self.source)
     }
 
     /// Name of its trial at `seed`, fit for a folder.
     pub(super) fn trial_id(self, seed: u64) -> String {
-        let Condition {
-            n_real,
-            n_synthetic,
-            regime,
-        } = self;
-        if regime.is_joint() {
-            format!("r{n_real}-s{n_synthetic}-seed{seed}")
-        } else {
-            format!("r{n_real}-s{n_synthetic}-{}-seed{seed}", regime.name())
+        let mut id = format!("r{}-s{}", self.n_real, self.n_synthetic);
+        if self.source > 0 {
+            id += &format!("-source{}", self.source + 1);
         }
+        if !self.regime.is_joint() {
+            id += &format!("-{}", self.regime.name());
+        }
+        format!("{id}-seed{seed}")
     }
 }
 

@@ -147,7 +147,29 @@ fn trimmed(value: f64) -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
     pub kind: ArmKind,
+    /// Which of the plan's sources its synthetic images come from.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub source: usize,
     pub levels: Vec<Level>,
+}
+
+fn is_first(source: &usize) -> bool {
+    *source == 0
+}
+
+impl Arm {
+    /// The same ratios with images of another source.
+    pub(in crate::experiment) fn of_source(&self, source: usize) -> Self {
+        let levels = self.levels.iter().map(|level| Level {
+            condition: level.condition.of_source(source),
+            ..*level
+        });
+        Arm {
+            kind: self.kind,
+            source,
+            levels: levels.collect(),
+        }
+    }
 }
 
 /// One point of a curve.
@@ -326,9 +348,8 @@ fn levels_of_multiples(
             regime => regime,
         };
         Condition {
-            n_real,
-            n_synthetic,
             regime,
+            ..Condition::joint(n_real, n_synthetic)
         }
     };
     arm(kind, multiples, condition, &key, problems)
@@ -367,5 +388,9 @@ fn arm(
             ),
         );
     }
-    Arm { kind, levels }
+    Arm {
+        kind,
+        source: 0,
+        levels,
+    }
 }

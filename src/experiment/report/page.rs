@@ -13,7 +13,7 @@ use super::super::tipping_point::{
 };
 use super::super::trial::TrialResult;
 use super::chart;
-use super::why::{write_why, write_worth};
+use super::why::{write_sources, write_why, write_worth};
 use crate::dataset::DatasetError;
 use crate::html::{STYLE, escape};
 
@@ -77,6 +77,7 @@ pub(super) fn render(
         write_exhibits(&mut html, arm, results, out)?;
     }
     write_worth(&mut html, summary);
+    write_sources(&mut html, summary);
     write_ways(&mut html, summary);
     write_too_noisy(&mut html, summary);
     write_left_out(
@@ -109,7 +110,11 @@ fn arm_title(arm: &ArmSummary) -> &'static str {
 }
 
 fn write_arm(html: &mut String, plan: &ExperimentPlan, arm: &ArmSummary, summary: &Summary) {
-    let _ = writeln!(html, "<section><h2>{}</h2>", arm_title(arm));
+    let of = match &arm.source {
+        Some(source) => format!(": {}", escape(source)),
+        None => String::new(),
+    };
+    let _ = writeln!(html, "<section><h2>{}{of}</h2>", arm_title(arm));
     if let Some(how) = plan.regimes.describe(arm.kind.regime(), plan.train.steps) {
         let _ = writeln!(html, "<p>How: {}.</p>", escape(&how));
     }
@@ -153,7 +158,7 @@ fn interval(estimate: Option<Estimate>) -> String {
     })
 }
 
-fn difference_interval(estimate: Option<Estimate>) -> String {
+pub(super) fn difference_interval(estimate: Option<Estimate>) -> String {
     estimate.map_or("&ndash;".to_owned(), |d| {
         format!(
             "{:+.3} <span class=\"range\">[{:+.3}, {:+.3}]</span>",
@@ -189,7 +194,7 @@ fn write_table(html: &mut String, arm: &ArmSummary) {
     html.push_str("</tbody></table></div>\n");
 }
 
-fn standing_class(standing: Standing) -> &'static str {
+pub(super) fn standing_class(standing: Standing) -> &'static str {
     match standing {
         Standing::Harm => "bad",
         Standing::Better => "good",
@@ -216,9 +221,12 @@ fn write_ways(html: &mut String, summary: &Summary) {
         for comparison in &way.comparisons {
             let _ = write!(
                 html,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{} + {}</td><td>{}</td><td>{}</td><td>{}</td>\
+                "<tr><th scope=\"row\">{}{}</th><td>{}</td><td>{} + {}</td><td>{}</td><td>{}</td><td>{}</td>\
                  <td><span class=\"chip {}\">{}</span></td></tr>",
                 way.regime.name(),
+                way.source
+                    .as_ref()
+                    .map_or(String::new(), |source| format!(", {}", escape(source))),
                 escape(&comparison.label),
                 comparison.condition.n_real,
                 comparison.condition.n_synthetic,
@@ -413,10 +421,27 @@ fn write_left_out(html: &mut String, left_out: &[String]) {
 }
 
 fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
-    let synthetic = match &plan.synthetic {
-        SyntheticSource::Dataset(path) => path.display().to_string(),
-        SyntheticSource::Scene(scene) => format!("rendered from {}", scene.file.display()),
-    };
+    let synthetic: Vec<String> = plan
+        .sources()
+        .into_iter()
+        .map(|(name, source)| {
+            let from = match source {
+                SyntheticSource::Dataset(path) => path.display().to_string(),
+                SyntheticSource::Scene(scene) => {
+                    let set = scene.set.iter().map(|set| format!(" with {set}"));
+                    format!(
+                        "rendered from {}{}",
+                        scene.file.display(),
+                        set.collect::<String>()
+                    )
+                }
+            };
+            match plan.other_synthetic.is_empty() {
+                true => from,
+                false => format!("{name}: {from}"),
+            }
+        })
+        .collect();
     let train = format!(
         "{} steps of {} images in every trial, {} x {} px, MobileNetV2 x {}",
         plan.train.steps,
@@ -437,7 +462,7 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
         .map_or("not drawn anew".to_owned(), |groups| groups.to_string());
     let rows = [
         ("Real data", plan.real.display().to_string()),
-        ("Synthetic data", synthetic),
+        ("Synthetic data", synthetic.join("; ")),
         (
             "Classes",
             plan.class_agnostic

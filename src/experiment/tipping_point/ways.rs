@@ -16,6 +16,8 @@ use crate::experiment::trial::{Condition, Regime};
 #[derive(Debug, Clone, Serialize)]
 pub struct WaySummary {
     pub regime: Regime,
+    /// Where the synthetic images come from, where there are several sources.
+    pub source: Option<String>,
     pub sentence: String,
     /// Why nothing is claimed, where nothing is.
     pub refusal: Option<Refusal>,
@@ -57,7 +59,10 @@ impl Grid<'_> {
             .sum();
         compared
             .into_iter()
-            .map(|(arm, comparisons)| self.way(arm, comparisons, family))
+            .map(|(arm, comparisons)| {
+                let source = plan.source_name(arm.source);
+                self.way(arm, source, comparisons, family)
+            })
             .collect()
     }
 
@@ -85,13 +90,20 @@ impl Grid<'_> {
     }
 
     /// Draws the conclusions of one arm, whose comparisons belong to a family of that size.
-    fn way(&self, arm: &Arm, mut comparisons: Vec<WayComparison>, family: usize) -> WaySummary {
+    fn way(
+        &self,
+        arm: &Arm,
+        source: Option<&str>,
+        mut comparisons: Vec<WayComparison>,
+        family: usize,
+    ) -> WaySummary {
         let regime = arm.kind.regime();
         let layout = match self.allowed(arm) {
             Ok((layout, _)) => layout,
             Err(refusal) => {
                 return WaySummary {
                     regime,
+                    source: source.map(str::to_owned),
                     sentence: format!(
                         "{}: no claim, because {}.",
                         way_subject(regime),
@@ -126,8 +138,10 @@ impl Grid<'_> {
         }
         WaySummary {
             regime,
+            source: source.map(str::to_owned),
             sentence: WaySentence {
                 regime,
+                source,
                 comparisons: &comparisons,
                 smallest_effect: self.smallest_effect,
             }
