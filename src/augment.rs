@@ -24,6 +24,7 @@ mod transfer;
 mod transform;
 mod variates;
 mod weather;
+mod wide;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! Lens and motion: point spread functions and their convolution in linear light.
 
 use super::photometric::Linear;
+use super::wide::wide;
 
 /// Weights of a point spread function: offset in pixels, weight; weights sum to 1.
 pub(super) type Psf = Vec<((i64, i64), f32)>;
@@ -58,19 +59,42 @@ pub(super) fn convolve(image: &Linear, psf: &Psf) -> Linear {
     let reach = reach.unwrap_or(0) as usize;
     let padded = padded(image, reach);
     let stride = 3 * (width + 2 * reach);
+    let taps: Vec<(usize, f32)> = psf
+        .iter()
+        .map(|((dx, dy), weight)| {
+            let row = (reach as i64 + dy) as usize;
+            (row * stride + 3 * (reach as i64 + dx) as usize, *weight)
+        })
+        .collect();
     let mut blurred = Linear::new(image.width(), image.height());
-    // Row by row, so that the inner loop runs over neighbours in memory.
     for (y, to) in blurred.chunks_exact_mut(3 * width).enumerate().take(height) {
-        for ((dx, dy), weight) in psf {
-            let row = (y as i64 + reach as i64 + dy) as usize;
-            let column = 3 * (reach as i64 + dx) as usize;
-            let from = &padded[row * stride + column..][..3 * width];
-            for (to, from) in to.iter_mut().zip(from) {
-                *to += weight * from;
-            }
-        }
+        weighted_sums(&padded[y * stride..], &taps, to);
     }
     blurred
+}
+
+wide! {
+    /// `to[i]` becomes the sum of `weight * from[offset + i]` over the taps, in their order.
+    pub(super) fn weighted_sums(from: &[f32], taps: &[(usize, f32)], to: &mut [f32]) {
+        // As many sums at once as registers hold: memory is read once a tap and written once.
+        const BLOCK: usize = 64;
+        let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+        let done = BLOCK * blocks.len();
+        for (index, block) in blocks.iter_mut().enumerate() {
+            let mut sums = [0.0_f32; BLOCK];
+            for (offset, weight) in taps {
+                let from = &from[offset + BLOCK * index..][..BLOCK];
+                for (sum, value) in sums.iter_mut().zip(from) {
+                    *sum += weight * value;
+                }
+            }
+            *block = sums;
+        }
+        for (index, to) in rest.iter_mut().enumerate() {
+            let values = taps.iter().map(|(offset, weight)| weight * from[offset + done + index]);
+            *to = values.fold(0.0, |sum, value| sum + value);
+        }
+    }
 }
 
 /// The image's values with `reach` more pixels on each side, as at the border.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use image::{ImageBuffer, Luma};
 
-use self::map::{Bumps, Map, Perspective, Radial, Rows};
+use self::map::{Back, Bumps, Map, Perspective, Radial, Rows};
 use super::photometric::Linear;
 use super::picture::{Picture, WholeMove};
+use super::wide::wide;
 use super::{Drawn, Transform};
 
 pub(super) use self::map::Affine;
@@ -152,6 +153,13 @@ impl Motion {
         maps.fold(point, |point, map| map.back(point))
     }
 
+    /// The way back, prepared for whole rows of places.
+    fn rows_back(&self) -> RowsBack<'_> {
+        RowsBack {
+            maps: self.maps.iter().rev().map(Map::prepared).collect(),
+        }
+    }
+
     /// The map, where it is affine.
     fn as_affine(&self) -> Option<&Affine> {
         match self.maps.as_slice() {
@@ -201,6 +209,21 @@ impl Motion {
     }
 }
 
+/// See [`Motion::rows_back`].
+struct RowsBack<'a> {
+    /// From the last of the maps to the first.
+    maps: Vec<Back<'a>>,
+}
+
+impl RowsBack<'_> {
+    /// Moves the places of a row, which have one y, to where they came from.
+    fn row(&self, places: &mut [[f64; 2]]) {
+        for map in &self.maps {
+            map.row(places);
+        }
+    }
+}
+
 /// A part of a side, in whole pixels, at least one.
 pub(super) fn part(side: u32, share: f64) -> u32 {
     ((f64::from(side) * share).round() as u32).clamp(1, side.max(1))
@@ -233,67 +256,82 @@ fn resampled(image: &Linear, motion: &Motion) -> Linear {
         .map(|i| (f64::from(i) + 0.5) / f64::from(places))
         .collect();
     let weight = 1.0 / (places * places) as f32;
-    let affine = motion.as_affine().map(Affine::inverse);
     let width = motion.size[0] as usize;
+    let source = Framed::of(image);
+    let back = motion.rows_back();
     let mut out = Linear::new(motion.size[0], motion.size[1]);
     // A row of places at once: where they come from, and then what is there.
     let mut row = vec![[0.0; 2]; width];
-    for (y, line) in out.chunks_exact_mut(3 * width).enumerate() {
+    for (y, line) in out.chunks_exact_mut((3 * width).max(1)).enumerate() {
         for dy in &offsets {
             for dx in &offsets {
-                let first = [*dx, y as f64 + dy];
-                match &affine {
-                    Some(map) => {
-                        let ([x, y], [a, d]) = (map.point(first), [map.0[0], map.0[3]]);
-                        for (index, place) in row.iter_mut().enumerate() {
-                            *place = [x + a * index as f64, y + d * index as f64];
-                        }
-                    }
-                    None => {
-                        for (index, place) in row.iter_mut().enumerate() {
-                            *place = motion.back([first[0] + index as f64, first[1]]);
-                        }
-                    }
+                for (index, place) in row.iter_mut().enumerate() {
+                    *place = [dx + index as f64, y as f64 + dy];
                 }
-                for (pixel, place) in line.as_chunks_mut::<3>().0.iter_mut().zip(&row) {
-                    add_bilinear(image, *place, weight, pixel);
-                }
+                back.row(&mut row);
+                add_bilinear(&source, &row, weight, line);
             }
         }
     }
     out
 }
 
-fn add_bilinear(image: &Linear, [x, y]: [f64; 2], weight: f32, sum: &mut [f32; 3]) {
-    let (x, y) = (x - 0.5, y - 0.5);
-    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
-    if x <= -1.0 || y <= -1.0 || x >= width || y >= height {
-        return;
-    }
-    let (left, top) = (x.floor(), y.floor());
-    let (u, v) = ((x - left) as f32, (y - top) as f32);
-    let shares = [(1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v];
-    let row = 3 * image.width() as usize;
-    if left >= 0.0 && top >= 0.0 && left + 1.0 < width && top + 1.0 < height {
-        let first = top as usize * row + left as usize * 3;
-        let upper = &image.as_raw()[first..first + 6];
-        let lower = &image.as_raw()[first + row..first + row + 6];
-        for (channel, sum) in sum.iter_mut().enumerate() {
-            *sum += weight
-                * (shares[0] * upper[channel]
-                    + shares[1] * upper[channel + 3]
-                    + shares[2] * lower[channel]
-                    + shares[3] * lower[channel + 3]);
+/// An image of four numbers a pixel in a frame of black, so that the four pixels around any
+/// place are four vectors and none needs a test.
+struct Framed {
+    pixels: Vec<[f32; 4]>,
+    stride: usize,
+    /// Of the image without its frame.
+    size: [f64; 2],
+}
+
+impl Framed {
+    fn of(image: &Linear) -> Self {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        // One pixel of frame before and two after: what lies beyond is moved there.
+        let stride = width + 3;
+        let mut pixels = vec![[0.0; 4]; stride * (height + 3)];
+        let lines = pixels.chunks_exact_mut(stride).skip(1);
+        for (to, from) in lines.zip(image.chunks_exact((3 * width).max(1))) {
+            for (to, [r, g, b]) in to[1..].iter_mut().zip(from.as_chunks::<3>().0) {
+                *to = [*r, *g, *b, 0.0];
+            }
         }
-        return;
+        Framed {
+            pixels,
+            stride,
+            size: [width as f64, height as f64],
+        }
     }
-    for ((i, j), share) in [(0, 0), (1, 0), (0, 1), (1, 1)].into_iter().zip(shares) {
-        let (x, y) = (left as i64 + i, top as i64 + j);
-        if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y))
-            && let Some(pixel) = image.get_pixel_checked(x, y)
-        {
-            for (sum, value) in sum.iter_mut().zip(pixel.0) {
-                *sum += weight * share * value;
+}
+
+wide! {
+    /// Adds what is at the places of a row, times `weight`, to its pixels.
+    fn add_bilinear(source: &Framed, places: &[[f64; 2]], weight: f32, line: &mut [f32]) {
+        let [width, height] = source.size;
+        for (sum, [x, y]) in line.as_chunks_mut::<3>().0.iter_mut().zip(places) {
+            // From the frame's corner and the middles of pixels: never below 0, so that a
+            // conversion is a floor. NaN, of no place at all, becomes the frame.
+            let x = (x + 0.5).max(0.0).min(width + 1.0);
+            let y = (y + 0.5).max(0.0).min(height + 1.0);
+            let (left, top) = (x as u32, y as u32);
+            let (u, v) = ((x - f64::from(left)) as f32, (y - f64::from(top)) as f32);
+            let first = top as usize * source.stride + left as usize;
+            let upper = &source.pixels[first..first + 2];
+            let lower = &source.pixels[first + source.stride..][..2];
+            let shares = [
+                weight * ((1.0 - u) * (1.0 - v)),
+                weight * (u * (1.0 - v)),
+                weight * ((1.0 - u) * v),
+                weight * (u * v),
+            ];
+            let mut mixed = [0.0_f32; 4];
+            for (channel, mixed) in mixed.iter_mut().enumerate() {
+                *mixed = (shares[0] * upper[0][channel] + shares[1] * upper[1][channel])
+                    + (shares[2] * lower[0][channel] + shares[3] * lower[1][channel]);
+            }
+            for (sum, mixed) in sum.iter_mut().zip(mixed) {
+                *sum += mixed;
             }
         }
     }
@@ -305,14 +343,21 @@ pub(super) fn warp_nearest<T: image::Primitive>(
     motion: &Motion,
 ) -> ImageBuffer<Luma<T>, Vec<T>> {
     let [width, height] = [image.width(), image.height()].map(f64::from);
-    ImageBuffer::from_fn(motion.size[0], motion.size[1], |x, y| {
-        let [x, y] = motion.back([f64::from(x) + 0.5, f64::from(y) + 0.5]);
-        if x >= 0.0 && y >= 0.0 && x < width && y < height {
-            *image.get_pixel(x as u32, y as u32)
-        } else {
-            Luma([T::zero()])
+    let back = motion.rows_back();
+    let mut out = ImageBuffer::new(motion.size[0], motion.size[1]);
+    let mut row = vec![[0.0; 2]; motion.size[0] as usize];
+    for (y, line) in out.chunks_exact_mut(row.len().max(1)).enumerate() {
+        for (x, place) in row.iter_mut().enumerate() {
+            *place = [x as f64 + 0.5, y as f64 + 0.5];
         }
-    })
+        back.row(&mut row);
+        for (to, [x, y]) in line.iter_mut().zip(&row) {
+            if *x >= 0.0 && *y >= 0.0 && *x < width && *y < height {
+                *to = image.get_pixel(*x as u32, *y as u32)[0];
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -145,31 +145,37 @@ pub(super) fn chromatic_aberration(image: &Linear, red_scale: f64, blue_scale: f
     let (width, height) = image.dimensions();
     let mut out = image.clone();
     for (channel, scale) in [(0, red_scale), (2, blue_scale)] {
-        let places = |side: u32| -> Vec<(usize, usize, f32)> {
+        let places = |side: u32, stride: usize| -> Vec<(usize, usize, f32)> {
             let (centre, last) = (f64::from(side) / 2.0, f64::from(side) - 1.0);
             (0..side)
                 .map(|place| {
                     let from = (f64::from(place) + 0.5 - centre) / scale + centre - 0.5;
                     let from = from.clamp(0.0, last);
-                    let low = from.floor();
-                    let next = (low + 1.0).min(last);
-                    (low as usize, next as usize, (from - low) as f32)
+                    let low = from as usize;
+                    let next = (low + 1).min(side as usize - 1);
+                    (stride * low, stride * next, (from - low as f64) as f32)
                 })
                 .collect()
         };
-        let (columns, rows) = (places(width), places(height));
-        let values = image.as_raw();
         let stride = 3 * width as usize;
-        let lines = out.chunks_exact_mut(stride.max(1)).zip(&rows);
-        for (line, (above, below, v)) in lines {
-            let [above, below] = [above, below].map(|row| &values[row * stride..][..stride]);
-            for (pixel, (left, right, u)) in line.chunks_exact_mut(3).zip(&columns) {
-                let mix = |row: &[f32]| {
-                    let (a, b) = (row[3 * left + channel], row[3 * right + channel]);
-                    a + u * (b - a)
-                };
-                let (a, b) = (mix(above), mix(below));
-                pixel[channel] = a + v * (b - a);
+        let (columns, rows) = (places(width, 1), places(height, stride));
+        let values = image.as_raw();
+        // First down each column of the channel, which runs along memory, then along the row.
+        let mut mixed = vec![0.0; width as usize];
+        for (line, (above, below, v)) in out.chunks_exact_mut(stride.max(1)).zip(&rows) {
+            let (above, below) = (&values[*above..][..stride], &values[*below..][..stride]);
+            let pixels = above
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .zip(below.as_chunks::<3>().0);
+            for (mixed, (a, b)) in mixed.iter_mut().zip(pixels) {
+                *mixed = a[channel] + v * (b[channel] - a[channel]);
+            }
+            let pixels = line.as_chunks_mut::<3>().0.iter_mut();
+            for (pixel, (left, right, u)) in pixels.zip(&columns) {
+                let (a, b) = (mixed[*left], mixed[*right]);
+                pixel[channel] = a + u * (b - a);
             }
         }
     }

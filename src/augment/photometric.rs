@@ -42,51 +42,86 @@ static FLOOR_OF_LEVEL: LazyLock<[f32; 257]> = LazyLock::new(|| {
     })
 });
 
-/// Cells into which linear light is cut to find its level without a power.
-const CELLS: usize = 4096;
+/// Cells into which linear light is cut to find its level without a power: so many that each
+/// is narrower than a level.
+const CELLS: usize = 16384;
 
-/// The level at the lower end of each cell.
-static LEVEL_OF_CELL: LazyLock<[u8; CELLS + 1]> = LazyLock::new(|| {
-    std::array::from_fn(|cell| {
-        let value = cell as f32 / CELLS as f32;
+/// The level at the lower end of each cell, which reaches half a cell to either side of its
+/// number.
+static LEVEL_OF_CELL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let level = |cell: usize| {
+        let value = (cell as f32 - 0.5) / CELLS as f32;
         (FLOOR_OF_LEVEL.partition_point(|floor| *floor <= value) - 1) as u8
-    })
+    };
+    (0..=CELLS).map(level).collect()
 });
 
+/// Finds levels of linear light.
+#[derive(Clone, Copy)]
+pub(super) struct Levels {
+    floors: &'static [f32; 257],
+    cells: &'static [u8],
+}
+
+impl Levels {
+    pub fn new() -> Self {
+        Levels {
+            floors: &FLOOR_OF_LEVEL,
+            cells: &LEVEL_OF_CELL,
+        }
+    }
+
+    /// The nearest 8-bit level of linear light; that beyond white is white.
+    #[inline(always)]
+    pub fn of(self, linear: f32) -> u8 {
+        let value = linear.clamp(0.0, 1.0);
+        // Adding this leaves the nearest whole number in the last bits. NaN comes out at some
+        // cell, as it must at some level.
+        const SHIFT: f32 = 8_388_608.0;
+        let cell = (value * CELLS as f32 + SHIFT).to_bits() & 0x7FFF;
+        let level = self.cells[(cell as usize).min(CELLS)];
+        level + u8::from(self.floors[usize::from(level) + 1] <= value)
+    }
+}
+
 pub(super) fn decode(image: &RgbImage) -> Linear {
+    let table: &[f32; 256] = &LINEAR_OF_LEVEL;
     let mut linear = Linear::new(image.width(), image.height());
     for (to, from) in linear.iter_mut().zip(image.as_raw()) {
-        *to = LINEAR_OF_LEVEL[usize::from(*from)];
+        *to = table[usize::from(*from)];
     }
     linear
 }
 
 /// Clips at white, as a sensor does, and rounds to 8 bits.
 pub(super) fn encode(linear: &Linear) -> RgbImage {
+    let levels = Levels::new();
     let mut image = RgbImage::new(linear.width(), linear.height());
     for (to, from) in image.iter_mut().zip(linear.as_raw()) {
-        *to = level_of(*from);
+        *to = levels.of(*from);
     }
     image
 }
 
 /// The nearest 8-bit level of linear light; that beyond white is white.
 pub(super) fn level_of(linear: f32) -> u8 {
-    let (floors, levels) = (&*FLOOR_OF_LEVEL, &*LEVEL_OF_CELL);
-    let value = linear.clamp(0.0, 1.0);
-    let mut level = levels[(value * CELLS as f32) as usize];
-    // A cell is narrower than two levels, so that two steps reach the level.
-    for _ in 0..2 {
-        level += u8::from(floors[usize::from(level) + 1] <= value);
-    }
-    level
+    Levels::new().of(linear)
 }
 
 /// Raises an encoded value to a power, in linear light: below 1 brightens the dark parts.
 pub(super) fn gamma(power: f32) -> impl Fn(f32) -> f32 {
+    move |linear| {
+        let encoded = srgb_from_linear(linear.clamp(0.0, 1.0));
+        linear_from_srgb(encoded.powf(power))
+    }
+}
+
+/// The same of many values: read from a table where the curve is not steep.
+pub(super) fn gamma_of_many(power: f32) -> impl Fn(f32) -> f32 {
+    const CELLS: usize = 4096;
     /// Below, where the curve can be steep, it is not read from the table.
     const TABLE_FROM: f32 = 0.02;
-    let exact = move |linear: f32| linear_from_srgb(srgb_from_linear(linear).powf(power));
+    let exact = gamma(power);
     let table: Vec<f32> = (0..=CELLS + 1)
         .map(|cell| exact((cell as f32 / CELLS as f32).min(1.0)))
         .collect();
@@ -96,8 +131,8 @@ pub(super) fn gamma(power: f32) -> impl Fn(f32) -> f32 {
             return exact(linear);
         }
         let place = linear * CELLS as f32;
-        let share = place - place.floor();
         let cell = place as usize;
+        let share = place - cell as f32;
         table[cell] + share * (table[cell + 1] - table[cell])
     }
 }

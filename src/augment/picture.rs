@@ -40,6 +40,11 @@ impl Picture {
         [width, height]
     }
 
+    /// Whether a change of single values costs no more than a table's.
+    pub fn is_levels(&self) -> bool {
+        matches!(self.0, State::Levels { .. })
+    }
+
     /// Replaces each value of linear light, given its channel, by another.
     pub fn map(&mut self, change: impl Fn(usize, f32) -> f32) {
         match &mut self.0 {

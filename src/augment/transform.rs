@@ -202,8 +202,14 @@ impl Work<'_> {
                 }
             }
             Transform::Gamma { power } => {
-                let curve = photometric::gamma(*power as f32);
-                picture.map(|_, value| curve(value));
+                let power = *power as f32;
+                if picture.is_levels() {
+                    let curve = photometric::gamma(power);
+                    picture.map(|_, value| curve(value));
+                } else {
+                    let curve = photometric::gamma_of_many(power);
+                    picture.map(|_, value| curve(value));
+                }
             }
             Transform::Downscale { factor } => {
                 let [width, height] = picture.size();

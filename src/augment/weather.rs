@@ -141,15 +141,15 @@ fn bright_light(image: &Linear) -> [f32; 3] {
         return [0.0; 3];
     }
     let luminance = |pixel: &Rgb<f32>| 0.2126 * pixel[0] + 0.7152 * pixel[1] + 0.0722 * pixel[2];
-    pixels.sort_by(|a, b| luminance(b).total_cmp(&luminance(a)));
     let count = pixels.len().div_ceil(10);
-    let mut sum = [0.0; 3];
+    pixels.select_nth_unstable_by(count - 1, |a, b| luminance(b).total_cmp(&luminance(a)));
+    let mut sum = [0.0_f64; 3];
     for pixel in &pixels[..count] {
         for (sum, value) in sum.iter_mut().zip(pixel.0) {
-            *sum += value / count as f32;
+            *sum += f64::from(value);
         }
     }
-    sum
+    sum.map(|sum| (sum / count as f64) as f32)
 }
 
 #[cfg(test)]

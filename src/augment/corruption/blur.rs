@@ -3,6 +3,7 @@
 use rand::RngExt;
 
 use super::{Encoded, Plane};
+use crate::augment::blur::weighted_sums;
 use crate::seed::Generator;
 
 /// How a picture goes on beyond its border.
@@ -57,38 +58,36 @@ pub(super) fn gaussian(
     let weights = gaussian_weights(sigma_y, truncate);
     let mut blurred = vec![0.0; values.len()];
     for (y, to) in blurred.chunks_exact_mut(stride).enumerate() {
+        let mut taps = Vec::with_capacity(2 * weights.len());
         for (distance, weight) in weights.iter().enumerate() {
             for place in [y as i64 - distance as i64, y as i64 + distance as i64] {
-                let from = &values[edge.place(place, height) * stride..][..stride];
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to += weight * from;
-                }
+                taps.push((edge.place(place, height) * stride, *weight));
                 if distance == 0 {
                     break;
                 }
             }
         }
+        weighted_sums(values, &taps, to);
     }
     let weights = gaussian_weights(sigma_x, truncate);
     let reach = weights.len() - 1;
     let mut padded = vec![0.0; (width + 2 * reach) * channels];
+    let mut taps = vec![(reach * channels, weights[0])];
+    for (distance, weight) in weights.iter().enumerate().skip(1) {
+        taps.push(((reach - distance) * channels, *weight));
+        taps.push(((reach + distance) * channels, *weight));
+    }
     for (line, to) in blurred
         .chunks_exact(stride)
         .zip(values.chunks_exact_mut(stride))
     {
-        for (index, pixel) in padded.chunks_exact_mut(channels).enumerate() {
+        padded[reach * channels..][..stride].copy_from_slice(line);
+        for index in (0..reach).chain(reach + width..width + 2 * reach) {
             let from = edge.place(index as i64 - reach as i64, width);
-            pixel.copy_from_slice(&line[from * channels..][..channels]);
+            padded[index * channels..][..channels]
+                .copy_from_slice(&line[from * channels..][..channels]);
         }
-        to.fill(0.0);
-        for (distance, weight) in weights.iter().enumerate() {
-            let before = &padded[(reach - distance) * channels..][..stride];
-            let after = &padded[(reach + distance) * channels..][..stride];
-            let weight = if distance == 0 { weight / 2.0 } else { *weight };
-            for ((to, a), b) in to.iter_mut().zip(before).zip(after) {
-                *to += weight * (a + b);
-            }
-        }
+        weighted_sums(&padded, &taps, to);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use glam::{DMat3, DVec3};
 use rand::RngExt;
 
+use crate::augment::wide::wide;
 use crate::seed::SeedKey;
 
 /// A map of pixel coordinates, whose origin is the outer corner of the top left pixel. Each
@@ -41,6 +42,64 @@ impl Map {
     }
 }
 
+impl Map {
+    /// The way back with all that does not depend on the place computed once.
+    pub fn prepared(&self) -> Back<'_> {
+        match self {
+            Map::Affine(map) => Back::Affine(map.inverse()),
+            other => Back::Other(other),
+        }
+    }
+}
+
+/// The way back through one map, for rows of places.
+pub(in crate::augment) enum Back<'a> {
+    /// The inverse.
+    Affine(Affine),
+    Other(&'a Map),
+}
+
+impl Back<'_> {
+    /// Moves each place to where it came from, as [`Map::back`] does.
+    pub fn row(&self, places: &mut [[f64; 2]]) {
+        match self {
+            Back::Affine(map) => affine_row(map, places),
+            Back::Other(Map::Perspective(map)) => projected_row(&map.back, places),
+            Back::Other(Map::Radial(map)) => radial_row(map, places),
+            Back::Other(Map::Bumps(map)) => map.row_back(places),
+            Back::Other(map) => {
+                for place in places {
+                    *place = map.back(*place);
+                }
+            }
+        }
+    }
+}
+
+wide! {
+    fn affine_row(map: &Affine, places: &mut [[f64; 2]]) {
+        for place in places {
+            *place = map.point(*place);
+        }
+    }
+}
+
+wide! {
+    fn projected_row(matrix: &DMat3, places: &mut [[f64; 2]]) {
+        for place in places {
+            *place = projected(matrix, *place);
+        }
+    }
+}
+
+wide! {
+    fn radial_row(map: &Radial, places: &mut [[f64; 2]]) {
+        for place in places {
+            *place = map.back(*place);
+        }
+    }
+}
+
 /// `x' = a x + b y + c`, `y' = d x + e y + f`, stored as `[a, b, c, d, e, f]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::augment) struct Affine(pub [f64; 6]);
@@ -67,6 +126,7 @@ impl Affine {
         ])
     }
 
+    #[inline(always)]
     pub fn point(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let [a, b, c, d, e, f] = self.0;
         [a * x + b * y + c, d * x + e * y + f]
@@ -127,6 +187,7 @@ impl Perspective {
 }
 
 /// What lies behind the camera is put far outside of the picture.
+#[inline(always)]
 fn projected(matrix: &DMat3, [x, y]: [f64; 2]) -> [f64; 2] {
     let point = *matrix * DVec3::new(x, y, 1.0);
     let depth = point.z.max(0.02);
@@ -172,8 +233,20 @@ impl Radial {
         [self.centre[0] + x * factor, self.centre[1] + y * factor]
     }
 
+    #[inline(always)]
     fn back(&self, point: [f64; 2]) -> [f64; 2] {
-        self.scaled(point, |r| self.old_radius(r))
+        let [x, y] = [0, 1].map(|i| point[i] - self.centre[i]);
+        let r2 = (x * x + y * y) / (self.half_diagonal * self.half_diagonal);
+        let inner = r2.min(1.0);
+        let factor = 1.0 + inner * (self.k1 + inner * self.k2);
+        // On the tangent beyond the corners.
+        let factor = if r2 > 1.0 {
+            let r = r2.sqrt();
+            (factor + (r - 1.0) * self.slope(1.0)) / r
+        } else {
+            factor
+        };
+        [self.centre[0] + x * factor, self.centre[1] + y * factor]
     }
 
     /// Newton's method; the bounds of `k1` and `k2` keep the slope positive.
@@ -291,6 +364,49 @@ impl Bumps {
         [point[0] + shift[0], point[1] + shift[1]]
     }
 
+    /// As [`Self::back`] of each place. Places of one height share the nodes' columns, which
+    /// are weighted down to one row of nodes first.
+    fn row_back(&self, places: &mut [[f64; 2]]) {
+        let Some([_, y]) = places.first().copied() else {
+            return;
+        };
+        let cells = [0, 1].map(|axis| (self.nodes[axis] - 1) as f64);
+        let down = y / self.cell[1];
+        let is_level = places.iter().all(|place| place[1] == y);
+        if !is_level || !(0.0..cells[1]).contains(&down) {
+            for place in places {
+                *place = self.back(*place);
+            }
+            return;
+        }
+        // A node beyond either end of the row, of no shift, saves a test of the ends.
+        let mut row = vec![[0.0; 2]; self.nodes[0] + 3];
+        for (dy, weight) in spline(down.fract()).iter().enumerate() {
+            let j = (down as usize + dy).checked_sub(1);
+            let Some(j) = j.filter(|j| *j < self.nodes[1]) else {
+                continue;
+            };
+            let nodes = &self.shifts[j * self.nodes[0]..][..self.nodes[0]];
+            for (sum, shift) in row[1..].iter_mut().zip(nodes) {
+                sum[0] += weight * shift[0];
+                sum[1] += weight * shift[1];
+            }
+        }
+        let step = 1.0 / self.cell[0];
+        for place in places {
+            let across = place[0] * step;
+            if !(0.0..cells[0]).contains(&across) {
+                continue;
+            }
+            let i = across as usize;
+            let weights = spline(across - i as f64);
+            for (shift, weight) in row[i..i + 4].iter().zip(weights) {
+                place[0] += weight * shift[0];
+                place[1] += weight * shift[1];
+            }
+        }
+    }
+
     /// The fixed point of `p - shift(p)`, which contracts.
     fn point(&self, old: [f64; 2]) -> [f64; 2] {
         let mut place = old;
@@ -363,6 +479,36 @@ mod tests {
                 if !far {
                     let there = map.point(old);
                     prop_assert!((there[0] - x).hypot(there[1] - y) < 1e-5, "{map:?}");
+                }
+            }
+        }
+    }
+
+    /// Rows of places go back as single ones do.
+    #[test]
+    fn rows_go_back_as_places_do() {
+        for map in [
+            Map::Affine(Affine([1.2, 0.1, -5.0, -0.3, 0.9, 8.0])),
+            Map::Perspective(Perspective::new(12.0, -9.0, 50.0, SIZE)),
+            Map::Radial(Radial::new(0.3, -0.05, SIZE)),
+            Map::Bumps(Arc::new(Bumps::new(0.2, 0.15, SIZE, 4))),
+            Map::Rows(Rows {
+                slope: 0.2,
+                middle: 60.0,
+                amplitude: 3.0,
+                turn: 0.3,
+            }),
+        ] {
+            for y in [-3.0, 0.5, 17.25, 119.5, 130.0] {
+                let places: Vec<[f64; 2]> = (-8..216).map(|x| [f64::from(x) + 0.5, y]).collect();
+                let mut row = places.clone();
+                map.prepared().row(&mut row);
+                // And once more, from places of different heights.
+                let mut twice = row.clone();
+                map.prepared().row(&mut twice);
+                for ((place, there), again) in places.iter().zip(&row).zip(&twice) {
+                    close(*there, map.back(*place), 1e-9);
+                    close(*again, map.back(*there), 1e-9);
                 }
             }
         }

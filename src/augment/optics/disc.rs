@@ -2,6 +2,7 @@
 
 use crate::augment::blur;
 use crate::augment::photometric::Linear;
+use crate::augment::wide::wide;
 
 /// Below, the shares of single pixels matter, and there are few enough to take each.
 const DIRECT_PX: f64 = 3.0;
@@ -29,27 +30,53 @@ pub(in crate::augment) fn defocus(image: &Linear, radius_px: f64) -> Linear {
         .chunks_exact(3 * width)
         .map(|row| running_sums(row, margin))
         .collect();
+    let scale = (1.0 / area) as f32;
+    let ends: Vec<End> = halves
+        .iter()
+        .map(|half| End::new(*half, margin, scale))
+        .collect();
     let mut blurred = Linear::new(image.width(), image.height());
     for (y, to) in blurred.chunks_exact_mut(3 * width).enumerate() {
-        for (row, half) in halves.iter().enumerate() {
+        for (row, end) in ends.iter().enumerate() {
             let from = (y + row).saturating_sub(reach).min(height - 1);
-            // The end of the row, from the middle of a pixel, as whole pixels and a rest.
-            let end = half + 0.5;
-            let (whole, rest) = (end.floor() as usize, (end - end.floor()) as f32);
-            let scale = (1.0 / area) as f32;
-            let (near, far) = ((1.0 - rest) * scale, rest * scale);
-            let sums = &sums[from];
-            let right = &sums[3 * (margin + whole)..][..3 * width + 3];
-            let left = &sums[3 * (margin - whole)..][..3 * width + 3];
-            let (right, right_far) = (&right[..3 * width], &right[3..]);
-            let left_near = &sums[3 * (margin + 1 - whole)..][..3 * width];
-            let left_far = &left[..3 * width];
-            for i in 0..3 * width {
-                to[i] += near * (right[i] - left_near[i]) + far * (right_far[i] - left_far[i]);
-            }
+            add_row(&sums[from], end, to);
         }
     }
     blurred
+}
+
+/// Where a row of the disc ends, from the middle of a pixel: places in the running sums and
+/// the shares of the two next to it.
+struct End {
+    right: usize,
+    left: usize,
+    near: f32,
+    far: f32,
+}
+
+impl End {
+    fn new(half: f64, margin: usize, scale: f32) -> Self {
+        let end = half + 0.5;
+        let whole = end as usize;
+        let rest = (end - whole as f64) as f32;
+        End {
+            right: 3 * (margin + whole),
+            left: 3 * (margin - whole),
+            near: (1.0 - rest) * scale,
+            far: rest * scale,
+        }
+    }
+}
+
+wide! {
+    fn add_row(sums: &[f32], end: &End, to: &mut [f32]) {
+        let count = to.len();
+        let (right, right_far) = (&sums[end.right..][..count], &sums[end.right + 3..][..count]);
+        let (left, left_far) = (&sums[end.left + 3..][..count], &sums[end.left..][..count]);
+        for i in 0..count {
+            to[i] += end.near * (right[i] - left[i]) + end.far * (right_far[i] - left_far[i]);
+        }
+    }
 }
 
 /// Half the length of each row of a disc, from its upper to its lower one: the mean over the

@@ -192,22 +192,25 @@ impl Streak {
             bound((a.min(b) - radius - 1.0).floor())..bound((a.max(b) + radius + 1.0).ceil())
         });
         let length2 = self.by[0].powi(2) + self.by[1].powi(2);
+        // Along the streak, in shares of its length, for each pixel down and to the right.
+        let [step_x, step_y] = self
+            .by
+            .map(|by| if length2 > 0.0 { by / length2 } else { 0.0 });
+        let reach2 = (radius + 0.5).powi(2);
+        let stride = 3 * size[0] as usize;
         for y in rows {
-            for x in columns.clone() {
-                let [dx, dy] = [
-                    f64::from(x) + 0.5 - self.from[0],
-                    f64::from(y) + 0.5 - self.from[1],
-                ];
-                let along = if length2 > 0.0 {
-                    ((dx * self.by[0] + dy * self.by[1]) / length2).clamp(0.0, 1.0)
-                } else {
-                    0.0
-                };
-                let away = (dx - along * self.by[0]).hypot(dy - along * self.by[1]);
-                let edge = (radius + 0.5 - away).clamp(0.0, 1.0);
-                if edge > 0.0 {
+            let dy = f64::from(y) + 0.5 - self.from[1];
+            let line = &mut image.as_mut()[y as usize * stride..][..stride];
+            let pixels = line.as_chunks_mut::<3>().0[columns.start as usize..columns.end as usize]
+                .iter_mut();
+            for (x, pixel) in columns.clone().zip(pixels) {
+                let dx = f64::from(x) + 0.5 - self.from[0];
+                let along = (dx * step_x + dy * step_y).clamp(0.0, 1.0);
+                let (across, down) = (dx - along * self.by[0], dy - along * self.by[1]);
+                let away2 = across * across + down * down;
+                if away2 < reach2 {
+                    let edge = (radius + 0.5 - away2.sqrt()).min(1.0);
                     let share = (cover * edge) as f32;
-                    let Rgb(pixel) = image.get_pixel_mut(x, y);
                     for (value, light) in pixel.iter_mut().zip(light) {
                         *value += share * (light - *value);
                     }
