@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compression::{self, Subsampling};
+use crate::augment::wide::wide;
 use crate::seed::SeedKey;
 
 /// A kind of corruption.
@@ -117,18 +118,19 @@ impl Encoded {
         Encoded {
             width: image.width() as usize,
             height: image.height() as usize,
-            values: image
-                .iter()
-                .map(|level| f32::from(*level) / 255.0)
-                .collect(),
+            values: {
+                let mut values = vec![0.0; image.len()];
+                shares_of_white(image, &mut values);
+                values
+            },
         }
     }
 
     /// What is beyond black and white is lost, and fractions of a level are cut off. A value
     /// that is a whole level but for the rounding of 32 bits is that level.
     fn cut_off(&self) -> RgbImage {
-        let level = |value: &f32| (value.clamp(0.0, 1.0) * 255.0 + 1e-4) as u8;
-        let levels: Vec<u8> = self.values.iter().map(level).collect();
+        let mut levels = vec![0; self.values.len()];
+        cut_off_values(&self.values, &mut levels);
         let (width, height) = (self.width as u32, self.height as u32);
         RgbImage::from_raw(width, height, levels).expect("there are three values a pixel")
     }
@@ -138,6 +140,23 @@ impl Encoded {
             width: self.width,
             height: self.height,
             values: vec![0.0; self.width * self.height],
+        }
+    }
+}
+
+wide! {
+    fn shares_of_white(levels: &[u8], to: &mut [f32]) {
+        for (to, level) in to.iter_mut().zip(levels) {
+            *to = f32::from(*level) / 255.0;
+        }
+    }
+}
+
+wide! {
+    fn cut_off_values(values: &[f32], to: &mut [u8]) {
+        for (to, value) in to.iter_mut().zip(values) {
+            // By way of 32 bits, for which there are vectors.
+            *to = (value.clamp(0.0, 1.0) * 255.0 + 1e-4) as i32 as u8;
         }
     }
 }

@@ -251,7 +251,8 @@ pub(super) fn warp(mut picture: Picture, motion: &Motion) -> Picture {
 }
 
 fn resampled(image: &Linear, motion: &Motion) -> Linear {
-    let places = (motion.shrinkage() - 1e-6).ceil().clamp(1.0, 8.0) as u32;
+    // Bilinear weights reach over two pixels, which hold up to one and a half times as many.
+    let places = motion.shrinkage().round().clamp(1.0, 8.0) as u32;
     let offsets: Vec<f64> = (0..places)
         .map(|i| (f64::from(i) + 0.5) / f64::from(places))
         .collect();
@@ -262,6 +263,7 @@ fn resampled(image: &Linear, motion: &Motion) -> Linear {
     let mut out = Linear::new(motion.size[0], motion.size[1]);
     // A row of places at once: where they come from, and then what is there.
     let mut row = vec![[0.0; 2]; width];
+    let mut corners = vec![Corner::default(); width];
     for (y, line) in out.chunks_exact_mut((3 * width).max(1)).enumerate() {
         for dy in &offsets {
             for dx in &offsets {
@@ -269,7 +271,8 @@ fn resampled(image: &Linear, motion: &Motion) -> Linear {
                     *place = [dx + index as f64, y as f64 + dy];
                 }
                 back.row(&mut row);
-                add_bilinear(&source, &row, weight, line);
+                find_corners(&source, &row, &mut corners);
+                add_bilinear(&source, &corners, weight, line);
             }
         }
     }
@@ -305,36 +308,58 @@ impl Framed {
     }
 }
 
+/// The first of the four pixels around a place, and how far the place is from it.
+#[derive(Clone, Copy, Default)]
+struct Corner {
+    first: u32,
+    right: f32,
+    down: f32,
+}
+
 wide! {
-    /// Adds what is at the places of a row, times `weight`, to its pixels.
-    fn add_bilinear(source: &Framed, places: &[[f64; 2]], weight: f32, line: &mut [f32]) {
+    fn find_corners(source: &Framed, places: &[[f64; 2]], corners: &mut [Corner]) {
+        /// Added to a number, leaves the nearest whole one in the last bits: 1.5 times 2^52.
+        const SHIFT: f64 = 6_755_399_441_055_744.0;
         let [width, height] = source.size;
-        for (sum, [x, y]) in line.as_chunks_mut::<3>().0.iter_mut().zip(places) {
-            // From the frame's corner and the middles of pixels: never below 0, so that a
-            // conversion is a floor. NaN, of no place at all, becomes the frame.
+        let stride = source.stride as u32;
+        for (corner, [x, y]) in corners.iter_mut().zip(places) {
+            // From the frame's corner and the middles of pixels. NaN, of no place at all,
+            // becomes the frame.
             let x = (x + 0.5).max(0.0).min(width + 1.0);
             let y = (y + 0.5).max(0.0).min(height + 1.0);
-            let (left, top) = (x as u32, y as u32);
-            let (u, v) = ((x - f64::from(left)) as f32, (y - f64::from(top)) as f32);
-            let first = top as usize * source.stride + left as usize;
-            let upper = &source.pixels[first..first + 2];
-            let lower = &source.pixels[first + source.stride..][..2];
-            let shares = [
-                weight * ((1.0 - u) * (1.0 - v)),
-                weight * (u * (1.0 - v)),
-                weight * ((1.0 - u) * v),
-                weight * (u * v),
-            ];
-            let mut mixed = [0.0_f32; 4];
-            for (channel, mixed) in mixed.iter_mut().enumerate() {
-                *mixed = (shares[0] * upper[0][channel] + shares[1] * upper[1][channel])
-                    + (shares[2] * lower[0][channel] + shares[3] * lower[1][channel]);
-            }
-            for (sum, mixed) in sum.iter_mut().zip(mixed) {
-                *sum += mixed;
-            }
+            // Of a whole number the one before may come out; its share is then 0.
+            let (left, top) = ((x - 0.5) + SHIFT, (y - 0.5) + SHIFT);
+            *corner = Corner {
+                first: (top.to_bits() as u32) * stride + left.to_bits() as u32,
+                right: (x - (left - SHIFT)) as f32,
+                down: (y - (top - SHIFT)) as f32,
+            };
         }
     }
+}
+
+wide! {
+    /// Adds what is at the places of a row, times `weight`, to its pixels.
+    fn add_bilinear(source: &Framed, corners: &[Corner], weight: f32, line: &mut [f32]) {
+        for (sum, corner) in line.as_chunks_mut::<3>().0.iter_mut().zip(corners) {
+            let (u, v) = (corner.right, corner.down);
+            let first = corner.first as usize;
+            let upper: &[[f32; 4]] = &source.pixels[first..first + 2];
+            let lower: &[[f32; 4]] = &source.pixels[first + source.stride..][..2];
+            let above = mixed(&upper[0], &upper[1], u);
+            let below = mixed(&lower[0], &lower[1], u);
+            let there = mixed(&above, &below, v);
+            sum[0] += weight * there[0];
+            sum[1] += weight * there[1];
+            sum[2] += weight * there[2];
+        }
+    }
+}
+
+/// `share` of the way from a pixel to another.
+#[inline(always)]
+fn mixed(from: &[f32; 4], to: &[f32; 4], share: f32) -> [f32; 4] {
+    std::array::from_fn(|channel| from[channel] + share * (to[channel] - from[channel]))
 }
 
 /// Identifiers or depths, of which each new pixel takes the nearest; 0 from outside.

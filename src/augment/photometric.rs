@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use image::{ImageBuffer, Rgb, RgbImage};
 
 use super::variates::Normals;
+use super::wide::wide;
 use crate::seed::SeedKey;
 
 /// An image in linear light; 1.0 is sRGB white.
@@ -95,12 +96,17 @@ pub(super) fn decode(image: &RgbImage) -> Linear {
 
 /// Clips at white, as a sensor does, and rounds to 8 bits.
 pub(super) fn encode(linear: &Linear) -> RgbImage {
-    let levels = Levels::new();
     let mut image = RgbImage::new(linear.width(), linear.height());
-    for (to, from) in image.iter_mut().zip(linear.as_raw()) {
-        *to = levels.of(*from);
-    }
+    encode_values(linear.as_raw(), Levels::new(), &mut image);
     image
+}
+
+wide! {
+    fn encode_values(linear: &[f32], levels: Levels, to: &mut [u8]) {
+        for (to, from) in to.iter_mut().zip(linear) {
+            *to = levels.of(*from);
+        }
+    }
 }
 
 /// The nearest 8-bit level of linear light; that beyond white is white.

@@ -45,6 +45,12 @@ pub(super) fn print_report(files: &ReportFiles, json: bool) -> anyhow::Result<()
         for way in &files.summary.ways {
             println!("{}", way.sentence);
         }
+        for source in &files.summary.sources {
+            println!("{}", source.sentence);
+        }
+        if let Some(rate) = &files.summary.exchange_rate {
+            println!("{}", rate.sentence);
+        }
         println!(
             "Report: {}, {}, {}",
             files.html.display(),

@@ -11,7 +11,6 @@ use super::plan::{ArmsSpec, ExperimentPlan, ExperimentSpec, Seeds, SubstitutionS
 use super::plan::{SyntheticSource, TrainSource};
 use super::tipping_point::{ArmSummary, analyse};
 use super::trial::{Condition, Measurement, TrialResult};
-use crate::detector::TrainSpec;
 use crate::evaluation::Redrawn;
 use crate::observer::Observer;
 use crate::seed::{Generator, SeedKey};
@@ -131,7 +130,7 @@ fn plan(seeds: usize) -> ExperimentPlan {
             ..ArmsSpec::default()
         },
         seeds: Seeds::Count(seeds as u64),
-        train: TrainSource::Settings(Box::new(TrainSpec::default())),
+        train: TrainSource::Settings(Box::default()),
         prices: None,
         smallest_effect: MARGIN,
     };

@@ -686,7 +686,8 @@ train:";
         for (name, conditions) in [
             ("demo", 3),
             ("tipping_dice", 12),
-            ("tipping_blood_cells", 11),
+            ("tipping_blood_cells", 7),
+            ("known_gap", 13),
             ("tipping_faces", 10),
             ("ways_dice", 11),
         ] {

@@ -551,14 +551,10 @@ impl<'a> Grid<'a> {
             .iter()
             .filter_map(|level| Some((level.ratio, self.row(level.condition)?)))
             .collect();
-        let best = rows.iter().copied().fold((0.0, 0), |best, level| {
-            let higher = layout.means()[level.1] > layout.means()[best.1];
-            if best == (0.0, 0) || higher {
-                level
-            } else {
-                best
-            }
-        });
+        let mean = |level: &(f64, usize)| layout.means()[level.1];
+        // Of equal means the smallest ratio.
+        let highest = rows.iter().rev().max_by(|a, b| mean(a).total_cmp(&mean(b)));
+        let best = highest.copied().unwrap_or_default();
         let cannot_be_told = |row: usize| {
             let behind = layout.difference(best.1, row);
             let critical = dunnett_critical_value(compared, behind.degrees, ALPHA, Sides::One);

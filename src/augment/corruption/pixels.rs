@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::Encoded;
-use crate::augment::variates::{Normals, Poissons};
+use crate::augment::variates::{COUNTED_BELOW, Normals, Poissons};
 use crate::seed::Generator;
 
 pub(super) fn gaussian_noise(picture: &mut Encoded, sigma: f32, generator: &mut Generator) {
@@ -32,10 +32,11 @@ fn with_normals(
 /// Counts of `photons` at white.
 pub(super) fn shot_noise(picture: &mut Encoded, photons: f32, generator: &mut Generator) {
     let poissons = Poissons::new();
+    // The tables end at a mean: the counts of several parts add up to that of the whole.
+    let parts = (photons / COUNTED_BELOW) as u32 + 1;
     for value in &mut picture.values {
-        // The tables end at 32: two halves count as one whole.
-        let half = *value * photons / 2.0;
-        let count = poissons.draw(half, generator) + poissons.draw(half, generator);
+        let part = *value * photons / parts as f32;
+        let count: u32 = (0..parts).map(|_| poissons.draw(part, generator)).sum();
         *value = count as f32 / photons;
     }
 }

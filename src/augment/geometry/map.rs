@@ -93,6 +93,24 @@ wide! {
 }
 
 wide! {
+    /// Moves each place by what four nodes of one row, `step` of them a pixel, say of it.
+    fn shift_row(nodes: &[[f64; 2]], step: f64, cells: f64, places: &mut [[f64; 2]]) {
+        for place in places {
+            let across = place[0] * step;
+            if !(0.0..cells).contains(&across) {
+                continue;
+            }
+            let i = across as usize;
+            let weights = spline(across - i as f64);
+            for (shift, weight) in nodes[i..i + 4].iter().zip(weights) {
+                place[0] += weight * shift[0];
+                place[1] += weight * shift[1];
+            }
+        }
+    }
+}
+
+wide! {
     fn radial_row(map: &Radial, places: &mut [[f64; 2]]) {
         for place in places {
             *place = map.back(*place);
@@ -392,19 +410,7 @@ impl Bumps {
                 sum[1] += weight * shift[1];
             }
         }
-        let step = 1.0 / self.cell[0];
-        for place in places {
-            let across = place[0] * step;
-            if !(0.0..cells[0]).contains(&across) {
-                continue;
-            }
-            let i = across as usize;
-            let weights = spline(across - i as f64);
-            for (shift, weight) in row[i..i + 4].iter().zip(weights) {
-                place[0] += weight * shift[0];
-                place[1] += weight * shift[1];
-            }
-        }
+        shift_row(&row, 1.0 / self.cell[0], cells[0], places);
     }
 
     /// The fixed point of `p - shift(p)`, which contracts.
@@ -424,6 +430,7 @@ impl Bumps {
 }
 
 /// Weights of the uniform cubic B-spline for four neighbouring nodes.
+#[inline(always)]
 fn spline(t: f64) -> [f64; 4] {
     let s = 1.0 - t;
     [

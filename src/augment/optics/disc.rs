@@ -37,10 +37,10 @@ pub(in crate::augment) fn defocus(image: &Linear, radius_px: f64) -> Linear {
         .collect();
     let mut blurred = Linear::new(image.width(), image.height());
     for (y, to) in blurred.chunks_exact_mut(3 * width).enumerate() {
-        for (row, end) in ends.iter().enumerate() {
-            let from = (y + row).saturating_sub(reach).min(height - 1);
-            add_row(&sums[from], end, to);
-        }
+        let rows: Vec<&[f32]> = (0..ends.len())
+            .map(|row| sums[(y + row).saturating_sub(reach).min(height - 1)].as_slice())
+            .collect();
+        add_rows(&rows, &ends, to);
     }
     blurred
 }
@@ -69,12 +69,23 @@ impl End {
 }
 
 wide! {
-    fn add_row(sums: &[f32], end: &End, to: &mut [f32]) {
-        let count = to.len();
-        let (right, right_far) = (&sums[end.right..][..count], &sums[end.right + 3..][..count]);
-        let (left, left_far) = (&sums[end.left + 3..][..count], &sums[end.left..][..count]);
-        for i in 0..count {
-            to[i] += end.near * (right[i] - left[i]) + end.far * (right_far[i] - left_far[i]);
+    /// Sums the rows of the disc around each pixel of a line.
+    fn add_rows(rows: &[&[f32]], ends: &[End], to: &mut [f32]) {
+        // As many sums at once as registers hold.
+        const BLOCK: usize = 32;
+        for (index, block) in to.chunks_mut(BLOCK).enumerate() {
+            let mut total = [0.0_f32; BLOCK];
+            let count = block.len();
+            for (sums, end) in rows.iter().zip(ends) {
+                let at = |place: usize| &sums[place + BLOCK * index..][..count];
+                let (right, right_far) = (at(end.right), at(end.right + 3));
+                let (left, left_far) = (at(end.left + 3), at(end.left));
+                for i in 0..count {
+                    total[i] +=
+                        end.near * (right[i] - left[i]) + end.far * (right_far[i] - left_far[i]);
+                }
+            }
+            block.copy_from_slice(&total[..count]);
         }
     }
 }
@@ -98,17 +109,19 @@ fn half_widths(radius_px: f64) -> Vec<f64> {
 /// `3 * i + channel` holds the sum of the pixels before the one at `i - margin`, with the first
 /// and the last pixel repeated beyond the border.
 fn running_sums(row: &[f32], margin: usize) -> Vec<f32> {
-    let width = row.len() / 3;
-    let mut sums = Vec::with_capacity(row.len() + 6 * margin + 3);
+    let pixels = row.as_chunks::<3>().0;
+    let mut sums = vec![0.0; row.len() + 6 * margin + 3];
     let mut sum = [0.0_f64; 3];
-    for i in 0..width + 2 * margin {
-        let pixel = 3 * i.saturating_sub(margin).min(width - 1);
+    let first = std::iter::repeat_n(&pixels[0], margin);
+    let last = std::iter::repeat_n(&pixels[pixels.len() - 1], margin);
+    let places = sums.as_chunks_mut::<3>().0.iter_mut();
+    for (to, pixel) in places.zip(first.chain(pixels).chain(last)) {
         for channel in 0..3 {
-            sums.push(sum[channel] as f32);
-            sum[channel] += f64::from(row[pixel + channel]);
+            to[channel] = sum[channel] as f32;
+            sum[channel] += f64::from(pixel[channel]);
         }
     }
-    sums.extend(sum.map(|sum| sum as f32));
+    sums.as_chunks_mut::<3>().0[pixels.len() + 2 * margin] = sum.map(|sum| sum as f32);
     sums
 }
 

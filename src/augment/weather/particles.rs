@@ -1,6 +1,5 @@
 //! Rain and snow: particles that fall while the shutter is open.
 
-use image::Rgb;
 use rand::RngExt;
 use rand_distr::Distribution as _;
 
@@ -223,6 +222,7 @@ impl Streak {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::Rgb;
 
     fn scene() -> Linear {
         Linear::from_fn(320, 200, |_, y| Rgb([if y < 60 { 0.8 } else { 0.1 }; 3]))

@@ -39,6 +39,62 @@ fn a_clear_curve_gives_its_peak_and_harm_onset() {
     assert!(summary.arms[1].sentence.contains("harm from 2x on"));
 }
 
+/// A curve that falls from the start peaks at real-only.
+#[test]
+fn real_only_may_be_the_best() {
+    let plan = plan();
+    let mut results = results(&plan, 0.005);
+    for result in &mut results {
+        let condition = result.trial.condition;
+        let share =
+            condition.n_synthetic as f64 / (condition.n_real + condition.n_synthetic) as f64;
+        result.measurement.stats[0] -= 0.35 * share;
+    }
+    let summary = analyse(&plan, &results);
+    let arm = &summary.arms[0];
+    assert_eq!(arm.peak.as_ref().unwrap().ratio, 0.0);
+    assert!(
+        arm.sentence.contains("real-only scores highest"),
+        "{}",
+        arm.sentence
+    );
+    // Losses of 0.044 at 25 % and 0.15 at 50 %: the 0.01 that matter are reached before 25 %.
+    let place = arm.tipping_point.unwrap();
+    let (value, high) = (place.value.unwrap(), place.high.unwrap());
+    assert!(
+        place.low < value && value < high && high < 0.25,
+        "{place:?}"
+    );
+    assert_eq!((arm.safe_up_to, arm.break_even), (Some(0.0), None));
+}
+
+/// Where images vary much from one test split to another, the intervals are as wide, and no
+/// number of seeds mends it.
+#[test]
+fn noise_of_test_images_widens_every_interval() {
+    use crate::evaluation::Redrawn;
+    let plan = plan();
+    let mut results = results(&plan, 0.005);
+    let before = analyse(&plan, &results);
+    for result in &mut results {
+        let ap = result.measurement.ap();
+        let synthetic = result.trial.condition.n_synthetic as f64;
+        let of_split = |split: i32| ap + 0.05 * f64::from(split % 5 - 2) * (synthetic / 100.0);
+        result.measurement.redrawn = Some(Redrawn {
+            groups: 20,
+            ap: (0..100).map(of_split).collect(),
+        });
+    }
+    let after = analyse(&plan, &results);
+    assert_eq!((before.test_groups, after.test_groups), (None, Some(20)));
+    let width = |summary: &Summary, level: usize| {
+        let difference = summary.arms[0].levels[level].difference.unwrap();
+        difference.high - difference.low
+    };
+    assert!(width(&after, 3) > 3.0 * width(&before, 3));
+    assert!(before.arms[0].seeds_needed.is_some() && after.arms[0].seeds_needed.is_none());
+}
+
 #[test]
 fn noise_gives_no_verdict_but_the_seeds_needed() {
     let plan = plan();
