@@ -1,6 +1,7 @@
 //! `report.html`, `results.csv` and `summary.json` of an experiment.
 
 mod chart;
+mod figures;
 mod learning_curve;
 mod page;
 mod why;
@@ -23,6 +24,8 @@ pub struct ReportFiles {
     pub html: PathBuf,
     pub csv: PathBuf,
     pub summary_json: PathBuf,
+    /// Each figure of the page as SVG, and its numbers as CSV.
+    pub figures: Vec<PathBuf>,
     pub summary: Summary,
 }
 
@@ -38,6 +41,7 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
         html: out.join("report.html"),
         csv: out.join("results.csv"),
         summary_json: out.join("summary.json"),
+        figures: figures::write_figures(&summary, out)?,
         summary,
     };
     write_atomically(&files.csv, csv(&results).as_bytes())?;
@@ -174,6 +178,31 @@ mod tests {
         }
         write_report(folder.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&files.html).unwrap(), html);
+        let names: Vec<String> = files
+            .figures
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        for name in [
+            "substitution.svg",
+            "substitution_difference.svg",
+            "addition.csv",
+        ] {
+            assert!(names.iter().any(|other| other == name), "{names:?}");
+        }
+        for path in &files.figures {
+            let text = std::fs::read_to_string(path).unwrap();
+            if path.extension().is_some_and(|e| e == "svg") {
+                assert!(text.starts_with("<svg xmlns=") && text.contains("--accent:"));
+            } else {
+                let columns = text.lines().next().unwrap().split(',').count();
+                assert!(text.lines().count() > 2);
+                assert!(
+                    text.lines().all(|line| line.split(',').count() == columns),
+                    "{text}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -121,9 +121,14 @@ fn write_arm(html: &mut String, plan: &ExperimentPlan, arm: &ArmSummary, summary
     let _ = writeln!(
         html,
         "<figure>{}<figcaption>Small dots: one training each. Line and large dots: mean over \
-         the complete seeds. Band: 95 % interval of the mean for new seeds. Ring: highest mean; \
+         the complete seeds. Band: 95 % interval of the mean for new seeds{}. Ring: highest mean; \
          bar above: ratios that cannot be told from it. Dashed: real-only.</figcaption></figure>",
-        chart::curve(arm, "AP on the real test split", |p| p.1, |l| l.ap, true)
+        chart::curve(arm, "AP on the real test split", |p| p.1, |l| l.ap, true),
+        if summary.test_groups.is_some() {
+            " and new test images"
+        } else {
+            ""
+        }
     );
     if let Some(svg) = chart::differences(arm, summary.smallest_effect) {
         let _ = writeln!(
