@@ -40,12 +40,12 @@ pub use exchange_rate::{ExchangeRate, PowerLaw, Prices, Worth};
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, ExperimentPlan, ExperimentSpec,
-    LearningCurveSpec, Level, PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource,
-    TrainSource,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, ExperimentPlan,
+    ExperimentSpec, LearningCurveSpec, Level, PretrainingSpec, SceneSource, SubstitutionSpec,
+    SyntheticSource, TrainSource,
 };
 pub use power::power;
-pub use regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
+pub use regime::{AugmentationSettings, AuxiliarySettings, PretrainingSettings, RegimeSettings};
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
 pub use sources::{RealData, Sources};

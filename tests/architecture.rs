@@ -13,7 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dataset", &[]),
     ("detector", &["dataset"]),
     ("evaluation", &["dataset"]),
-    ("experiment", &["dataset", "detector", "evaluation", "mix"]),
+    (
+        "experiment",
+        &["augment", "dataset", "detector", "evaluation", "mix"],
+    ),
     ("generate", &["augment", "dataset", "render", "scene"]),
     ("html", &[]),
     ("mix", &["dataset"]),

@@ -4,15 +4,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::plan::ExperimentPlan;
 use super::regime::{DETECTOR, RegimeSettings, stages};
 use super::sources::{Sources, detection_exhibits, training_exhibits};
-use super::trial::{Measurement, Trial};
+use super::trial::{Measurement, Regime, Trial};
 use super::{Executor, ExperimentError};
+use crate::augment::{AugmentError, augment_dataset};
 use crate::dataset::{Dataset, write_atomically};
 use crate::detector::{Detector, TrainPlan};
 use crate::mix::{MixError, MixPlan, Policy, Source};
 use crate::observer::Observer;
+use crate::seed::SeedKey;
+use crate::spec::SpecError;
 
 /// Test splits drawn anew that each trial is scored on: a standard error from as many is
 /// itself within 5 %.
@@ -32,20 +37,24 @@ impl DetectorExecutor {
         DetectorExecutor {
             sources,
             train: plan.train.clone(),
-            regimes: plan.regimes,
+            regimes: plan.regimes.clone(),
         }
     }
 
     /// The images of a trial. They depend on its counts and seed, not on how they are used.
     fn draw(&self, trial: &Trial, observer: &dyn Observer) -> Result<Dataset, MixError> {
         let pool = &self.sources.pools[trial.condition.source];
+        // Copies are made of what is drawn, and are not drawn themselves.
+        let n_synthetic = match trial.condition.regime {
+            Regime::Augmentation => 0,
+            _ => trial.condition.n_synthetic,
+        };
         let plan = MixPlan {
             real: Source::train_of(&self.sources.real.root),
-            synthetic: (trial.condition.n_synthetic > 0)
-                .then(|| Source::train_of(&pool.train.root)),
+            synthetic: (n_synthetic > 0).then(|| Source::train_of(&pool.train.root)),
             policy: Policy::Addition {
                 real: Some(trial.condition.n_real),
-                synthetic: trial.condition.n_synthetic,
+                synthetic: n_synthetic,
             },
             held_out: Vec::new(),
         };
@@ -59,6 +68,62 @@ impl DetectorExecutor {
         )?;
         Ok(mixture.to_dataset())
     }
+
+    /// The real images of a trial, and as many augmented copies of them as it asks for, all
+    /// images by turns. A copy depends on the trial's seed and its image alone, so that those
+    /// of fewer copies are among those of more.
+    fn with_copies(
+        &self,
+        real: Dataset,
+        trial: &Trial,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Dataset, CopyError> {
+        let settings = self
+            .regimes
+            .augmentation
+            .as_ref()
+            .ok_or(CopyError::Missing)?;
+        let policy = settings.policy()?;
+        let key = SeedKey::new(b"augmented copies", trial.seed);
+        let mut all = real.clone();
+        let mut next = real
+            .samples
+            .iter()
+            .map(|sample| sample.id)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        let mut left = trial.condition.n_synthetic;
+        for round in 0.. {
+            let mut originals = real.clone();
+            originals.samples.truncate(left);
+            if originals.samples.is_empty() {
+                break;
+            }
+            left -= originals.samples.len();
+            let out = folder.join(format!("copies_{round}"));
+            let seed = key.child("round", round).to_u64();
+            let (copies, _) = augment_dataset(&policy, &originals, seed, &out, observer)?;
+            for mut copy in copies.samples {
+                copy.id = next;
+                next += 1;
+                all.samples.push(copy);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Why a trial's copies could not be made.
+#[derive(Debug, Error)]
+enum CopyError {
+    #[error("the plan has no settings for augmentation")]
+    Missing,
+    #[error(transparent)]
+    Preset(#[from] SpecError),
+    #[error(transparent)]
+    Augment(#[from] AugmentError),
 }
 
 impl Executor for DetectorExecutor {
@@ -84,6 +149,12 @@ impl Executor for DetectorExecutor {
         let train = self
             .draw(trial, &inner)
             .map_err(|error| fail(error.to_string()))?;
+        let train = match trial.condition.regime {
+            Regime::Augmentation => self
+                .with_copies(train, trial, folder, &inner)
+                .map_err(|error| fail(error.to_string()))?,
+            _ => train,
+        };
         let stages = stages(trial.condition.regime, &self.train, &self.regimes, folder)
             .map_err(|error| fail(error.to_string()))?;
         let mut steps = 0;
@@ -192,6 +263,7 @@ mod tests {
 
     use super::super::plan::tests::plan_with_ways;
     use super::super::plan::{Arm, ArmKind};
+    use super::super::regime::AugmentationSettings;
     use super::super::run;
     use super::super::sources::Pool;
     use super::*;
@@ -359,6 +431,48 @@ mod tests {
         assert_eq!(units, 5);
         assert_eq!(written()[0], before[0]);
         assert_eq!(again, results);
+    }
+
+    /// Of two real images, three copies: one image twice, whatever else is asked for.
+    #[test]
+    fn copies_of_the_real_images_take_turns_and_nest() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan();
+        let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/geometry.yaml");
+        plan.regimes.augmentation = Some(AugmentationSettings::of(&preset).unwrap());
+        let executor = DetectorExecutor::new(sources(folder.path()), &plan);
+        let mut trial = plan.trials().remove(0);
+        trial.condition.regime = Regime::Augmentation;
+        trial.condition.n_real = 2;
+        let copies = |count: usize| {
+            let mut trial = trial.clone();
+            trial.condition.n_synthetic = count;
+            let real = executor.draw(&trial, &Silent).unwrap();
+            assert_eq!(real.samples.len(), 2, "no synthetic image is drawn");
+            let out = folder.path().join(format!("{count}"));
+            let all = executor.with_copies(real, &trial, &out, &Silent).unwrap();
+            let ids: std::collections::BTreeSet<u64> = all.samples.iter().map(|s| s.id).collect();
+            assert_eq!(ids.len(), 2 + count, "identifiers are unique");
+            assert!(all.samples.iter().all(|s| s.record.counts_as_real()));
+            all
+        };
+        let (few, many) = (copies(1), copies(3));
+        let bytes = |sample: &Sample| std::fs::read(&sample.path).unwrap();
+        assert_eq!(bytes(&few.samples[2]), bytes(&many.samples[2]));
+        let stems: Vec<&str> = many.samples[2..]
+            .iter()
+            .map(|sample| sample.file_name.trim_end_matches(".png"))
+            .collect();
+        assert_eq!(stems[0], stems[2], "the first image's turn comes again");
+        assert_ne!(stems[0], stems[1]);
+        assert_ne!(bytes(&many.samples[2]), bytes(&many.samples[4]));
+        // A trial trains on them.
+        trial.condition.n_synthetic = 3;
+        let measured = executor
+            .run(&trial, &folder.path().join("trial"), &Silent)
+            .unwrap();
+        assert_eq!(measured.steps, 5);
+        assert!(measured.synthetic_stats.is_some() && measured.redrawn.is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::exchange_rate::Prices;
-use super::regime::RegimeSettings;
+use super::regime::{AugmentationSettings, RegimeSettings};
 use super::trial::{Condition, Regime, Trial};
 use crate::detector::{TrainPlan, TrainSpec};
 use crate::seed::PlanHash;
@@ -18,8 +18,8 @@ use crate::spec::{Override, Problems, SpecError};
 
 use arms::largest_need;
 pub use arms::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AuxiliarySpec, LearningCurveSpec, Level, PretrainingSpec,
-    SubstitutionSpec,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, LearningCurveSpec,
+    Level, PretrainingSpec, SubstitutionSpec,
 };
 
 /// Seeds of an experiment that names none: fewer allow no claim.
@@ -221,8 +221,13 @@ impl ExperimentSpec {
                 list
             }
         };
-        let (mut arms, regimes) = self.arms.check(&mut problems);
-        let first: Vec<Arm> = arms.clone();
+        let (mut arms, mut regimes) = self.arms.check(&mut problems);
+        if let Some(augmentation) = &self.arms.augmentation {
+            regimes.augmentation = Some(AugmentationSettings::of(&augmentation.preset)?);
+        }
+        // Copies of real images come from no source.
+        let from_source = arms.iter().filter(|arm| arm.kind != ArmKind::Augmentation);
+        let first: Vec<Arm> = from_source.cloned().collect();
         for source in 1..=self.other_synthetic.len() {
             arms.extend(first.iter().map(|arm| arm.of_source(source)));
         }
@@ -357,6 +362,9 @@ impl ExperimentPlan {
                     Regime::Auxiliary => {
                         PlanHash::of(&(context, condition, seed, &self.regimes.auxiliary))
                     }
+                    Regime::Augmentation => {
+                        PlanHash::of(&(context, condition, seed, &self.regimes.augmentation))
+                    }
                 };
                 trials.push(Trial {
                     id: condition.trial_id(seed),
@@ -402,7 +410,10 @@ impl ExperimentPlan {
                     None => String::new(),
                 };
                 // Writing to a String cannot fail.
-                let source = self.source_name(arm.source).unwrap_or(FIRST_SOURCE);
+                let source = match arm.kind {
+                    ArmKind::Augmentation => "augmented",
+                    _ => self.source_name(arm.source).unwrap_or(FIRST_SOURCE),
+                };
                 let _ = writeln!(
                     text,
                     "{:<13} {:>6}  {n_real:>6} real + {n_synthetic:>6} {source}  x {} seeds{shared}",
@@ -494,6 +505,46 @@ train:";
         assert_eq!(ids.len(), 30);
         assert_eq!(trials[0].id, "r100-s0-seed7");
         assert_eq!((plan.real_needed(), plan.synthetic_needed()), (100, 200));
+    }
+
+    #[test]
+    fn augmented_copies_need_no_pool_and_follow_their_preset() {
+        let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/geometry.yaml");
+        let arm = format!(
+            "\n  augmentation: {{real: 100, multiples: [1, 9], preset: {}}}\ntrain:",
+            preset.display()
+        );
+        let with_copies =
+            YAML.replace("\ntrain:", &arm) + "other_synthetic: {folder: {dataset: data/other}}\n";
+        let plan = parse(&with_copies).unwrap();
+        assert_eq!(
+            plan.synthetic_needed(),
+            200,
+            "the 900 copies come from no pool"
+        );
+        let copying = plan
+            .arms
+            .iter()
+            .filter(|arm| arm.kind == ArmKind::Augmentation);
+        assert_eq!(copying.count(), 1, "and so not from each source");
+        let trials = plan.trials();
+        assert!(
+            trials
+                .iter()
+                .any(|t| t.id == "r100-s900-augmentation-seed7")
+        );
+        let text = plan.describe(0, None);
+        assert!(
+            text.contains("900 augmented") && text.contains("geometry.yaml"),
+            "{text}"
+        );
+        let missing = with_copies.replace("geometry.yaml", "none.yaml");
+        assert!(
+            parse(&missing)
+                .unwrap_err()
+                .to_string()
+                .contains("none.yaml")
+        );
     }
 
     #[test]

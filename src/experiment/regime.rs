@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::trial::Regime;
+use crate::augment::{AugmentPlan, AugmentSpec};
 use crate::dataset::{Dataset, Sample};
 use crate::detector::{StartSpec, TrainPlan, TrainSpec};
+use crate::seed::PlanHash;
 use crate::spec::{Problems, SpecError};
 
 /// Folder of a trial's detector, the one that is evaluated.
@@ -16,12 +18,55 @@ pub(super) const DETECTOR: &str = "detector";
 const PRETRAINING: &str = "pretraining";
 
 /// Settings of the regimes that an experiment has arms of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RegimeSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<PretrainingSettings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auxiliary: Option<AuxiliarySettings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<AugmentationSettings>,
+}
+
+/// How copies of the real images are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AugmentationSettings {
+    /// As `admix augment` takes it.
+    pub preset: PathBuf,
+    /// Of what the preset says.
+    pub policy: PlanHash,
+}
+
+impl AugmentationSettings {
+    /// What the preset says, if it is what it was.
+    ///
+    /// # Errors
+    /// A preset that cannot be read, or says another thing than when the plan was made.
+    pub(super) fn policy(&self) -> Result<AugmentPlan, SpecError> {
+        let policy = Self::read(&self.preset)?;
+        if PlanHash::of(&policy) == self.policy {
+            return Ok(policy);
+        }
+        Err(SpecError::Problems {
+            path: self.preset.clone(),
+            problems: vec![
+                "it was changed while the experiment ran; run the experiment anew".to_owned(),
+            ],
+        })
+    }
+
+    fn read(preset: &Path) -> Result<AugmentPlan, SpecError> {
+        AugmentSpec::load(preset, &[], None)?.into_plan(preset)
+    }
+
+    /// # Errors
+    /// A preset that cannot be read or is not one.
+    pub(super) fn of(preset: &Path) -> Result<Self, SpecError> {
+        Ok(AugmentationSettings {
+            policy: PlanHash::of(&Self::read(preset)?),
+            preset: preset.to_owned(),
+        })
+    }
 }
 
 /// A training on the synthetic images, and from its weights one on the real ones.
@@ -95,7 +140,7 @@ pub(super) fn stages(
     };
     let mut spec = TrainSpec::clone(train);
     match regime {
-        Regime::Joint => Ok(vec![stage(detector, spec, Seen::All)?]),
+        Regime::Joint | Regime::Augmentation => Ok(vec![stage(detector, spec, Seen::All)?]),
         Regime::Auxiliary => {
             let auxiliary = settings.auxiliary.ok_or_else(|| missing(regime, folder))?;
             spec.loss.image_class_weight = auxiliary.image_class_weight;
@@ -147,7 +192,7 @@ fn shorten(spec: &mut TrainSpec, steps: u64) {
 impl RegimeSettings {
     /// Whether all arms mix their images plainly.
     pub fn is_empty(&self) -> bool {
-        self.pretraining.is_none() && self.auxiliary.is_none()
+        self.pretraining.is_none() && self.auxiliary.is_none() && self.augmentation.is_none()
     }
 
     /// Adds what keeps trainings with the settings of `train` from being run in these ways.
@@ -195,6 +240,12 @@ impl RegimeSettings {
     pub fn describe(&self, regime: Regime, steps: u64) -> Option<String> {
         match regime {
             Regime::Joint => None,
+            Regime::Augmentation => self.augmentation.as_ref().map(|augmentation| {
+                format!(
+                    "the real images of each trial, copied and augmented by {}",
+                    augmentation.preset.display()
+                )
+            }),
             Regime::Pretraining => self.pretraining.map(|pretraining| {
                 let [first, second] = pretraining.steps(steps);
                 format!(
@@ -227,6 +278,7 @@ mod tests {
             image_class_weight: 0.7,
             synthetic_weight: 0.2,
         }),
+        augmentation: None,
     };
 
     fn train(edit: impl Fn(&mut TrainSpec)) -> TrainPlan {
@@ -315,6 +367,7 @@ mod tests {
                         rate: 1.0,
                     }),
                     auxiliary: None,
+                    augmentation: None,
                 };
                 let mut problems = Problems::default();
                 settings.check(&train, &mut problems);
@@ -331,7 +384,7 @@ mod tests {
     #[test]
     fn trainings_that_cannot_be_run_are_told() {
         let told = |train: &TrainPlan, rate: f64| {
-            let mut settings = SETTINGS;
+            let mut settings = SETTINGS.clone();
             settings.pretraining = Some(PretrainingSettings {
                 share_of_steps: 0.9,
                 rate,

@@ -16,6 +16,7 @@ pub(super) fn subject(kind: ArmKind, source: Option<&str>) -> String {
         },
         ArmKind::Addition => format!("Adding synthetic images{of}"),
         ArmKind::Pretraining => format!("Training on synthetic images{of} first"),
+        ArmKind::Augmentation => "Adding augmented copies of the real images".to_owned(),
         ArmKind::Auxiliary => format!("Adding synthetic images{of} with the auxiliary task"),
     }
 }
@@ -26,6 +27,9 @@ pub(super) fn way_subject(regime: Regime) -> &'static str {
         Regime::Joint => "Mixing",
         Regime::Pretraining => "Training on synthetic images first, instead of mixing them in",
         Regime::Auxiliary => "Training with the auxiliary task, instead of mixing plainly",
+        Regime::Augmentation => {
+            "Adding augmented copies of the real images, instead of synthetic ones"
+        }
     }
 }
 

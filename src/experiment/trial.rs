@@ -21,6 +21,8 @@ pub enum Regime {
     Pretraining,
     /// Mixed in each batch, with the auxiliary task and another weight of synthetic images.
     Auxiliary,
+    /// Augmented copies of the real images in place of synthetic ones, mixed in each batch.
+    Augmentation,
 }
 
 impl Regime {
@@ -29,6 +31,7 @@ impl Regime {
             Regime::Joint => "joint",
             Regime::Pretraining => "pretraining",
             Regime::Auxiliary => "auxiliary",
+            Regime::Augmentation => "augmentation",
         }
     }
 
@@ -41,6 +44,7 @@ impl Regime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Condition {
     pub n_real: usize,
+    /// Synthetic images, or augmented copies in their place.
     pub n_synthetic: usize,
     /// Left out where joint, so that identifiers and hashes stay those of experiments that
     /// were begun before there were others.

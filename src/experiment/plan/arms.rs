@@ -1,6 +1,7 @@
 //! The arms of an experiment: which conditions stand on each curve.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +24,22 @@ pub struct ArmsSpec {
     pub pretraining: Option<PretrainingSpec>,
     #[serde(default)]
     pub auxiliary: Option<AuxiliarySpec>,
+    #[serde(default)]
+    pub augmentation: Option<AugmentationSpec>,
     /// Real images alone, to tell what synthetic ones are worth in real ones.
     #[serde(default)]
     pub learning_curve: Option<LearningCurveSpec>,
+}
+
+/// As many images as in addition, but copies of the real ones, augmented.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AugmentationSpec {
+    pub real: usize,
+    /// Augmented copies per real image.
+    pub multiples: Vec<f64>,
+    /// As `admix augment` takes it.
+    pub preset: PathBuf,
 }
 
 /// Trainings on real images alone.
@@ -105,6 +119,7 @@ pub enum ArmKind {
     Addition,
     Pretraining,
     Auxiliary,
+    Augmentation,
 }
 
 impl ArmKind {
@@ -114,6 +129,7 @@ impl ArmKind {
             ArmKind::Addition => "addition",
             ArmKind::Pretraining => "pretraining",
             ArmKind::Auxiliary => "auxiliary",
+            ArmKind::Augmentation => "augmentation",
         }
     }
 
@@ -124,6 +140,7 @@ impl ArmKind {
             ArmKind::Substitution | ArmKind::Addition => Regime::Joint,
             ArmKind::Pretraining => Regime::Pretraining,
             ArmKind::Auxiliary => Regime::Auxiliary,
+            ArmKind::Augmentation => Regime::Augmentation,
         }
     }
 
@@ -131,7 +148,10 @@ impl ArmKind {
     pub fn label(self, ratio: f64) -> String {
         match self {
             ArmKind::Substitution => format!("{} %", trimmed(ratio * 100.0)),
-            ArmKind::Addition | ArmKind::Pretraining | ArmKind::Auxiliary => {
+            ArmKind::Addition
+            | ArmKind::Pretraining
+            | ArmKind::Auxiliary
+            | ArmKind::Augmentation => {
                 format!("{}x", trimmed(ratio))
             }
         }
@@ -183,6 +203,7 @@ pub struct Level {
 /// How many synthetic images the largest trial of `arms` needs.
 pub(super) fn largest_need(arms: &[Arm]) -> usize {
     arms.iter()
+        .filter(|arm| arm.kind != ArmKind::Augmentation)
         .flat_map(|arm| &arm.levels)
         .map(|level| level.condition.n_synthetic)
         .max()
@@ -210,6 +231,10 @@ impl ArmsSpec {
                 ArmKind::Auxiliary,
                 self.auxiliary.as_ref().map(|s| (s.real, &s.multiples)),
             ),
+            (
+                ArmKind::Augmentation,
+                self.augmentation.as_ref().map(|s| (s.real, &s.multiples)),
+            ),
         ] {
             if let Some((real, multiples)) = counts {
                 arms.push(levels_of_multiples(kind, real, multiples, problems));
@@ -219,11 +244,13 @@ impl ArmsSpec {
             !arms.is_empty(),
             "arms",
             "there is none; give one or more of `substitution: {total, shares}`, `addition: {real, \
-             multiples}`, `pretraining: {real, multiples}` and `auxiliary: {real, multiples}`",
+             multiples}`, `pretraining: {real, multiples}`, `auxiliary: {real, multiples}` and \
+             `augmentation: {real, multiples, preset}`",
         );
         let regimes = RegimeSettings {
             pretraining: self.pretraining.as_ref().map(|s| s.settings(problems)),
             auxiliary: self.auxiliary.as_ref().map(|s| s.settings(problems)),
+            augmentation: None,
         };
         (arms, regimes)
     }
@@ -344,7 +371,7 @@ fn levels_of_multiples(
     let condition = |multiple: f64| {
         let n_synthetic = (n_real as f64 * multiple).round() as usize;
         let regime = match kind.regime() {
-            Regime::Pretraining if n_synthetic == 0 => Regime::Joint,
+            Regime::Pretraining | Regime::Augmentation if n_synthetic == 0 => Regime::Joint,
             regime => regime,
         };
         Condition {

@@ -109,6 +109,7 @@ impl Axes {
             super::super::plan::ArmKind::Auxiliary => {
                 "synthetic images added with the auxiliary task, per real image"
             }
+            super::super::plan::ArmKind::Augmentation => "augmented copies, per real image",
         };
         let _ = write!(
             svg,

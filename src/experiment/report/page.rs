@@ -106,6 +106,7 @@ fn arm_title(arm: &ArmSummary) -> &'static str {
             "Training on synthetic images first, then on real ones"
         }
         super::super::plan::ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
+        super::super::plan::ArmKind::Augmentation => "Adding augmented copies of the real images",
     }
 }
 
@@ -219,7 +220,7 @@ fn write_ways(html: &mut String, summary: &Summary) {
         let _ = writeln!(html, "<p>{}</p>", escape(&way.sentence));
     }
     html.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>way</th><th>synthetic</th><th>images</th>\
+        "<div class=\"scroll\"><table><thead><tr><th>way</th><th>ratio</th><th>images</th>\
          <th>AP mixed</th><th>AP this way</th><th>difference to mixing</th><th>says</th></tr></thead><tbody>",
     );
     for way in &summary.ways {
@@ -244,7 +245,8 @@ fn write_ways(html: &mut String, summary: &Summary) {
         }
     }
     html.push_str(
-        "</tbody></table></div>\n<p>Each row trains on the same images of the same seeds, once \
+        "</tbody></table></div>\n<p>Each row trains on the same images of the same seeds (augmentation on \
+         as many copies of the real ones in place of synthetic images), once \
          mixed and once in the other way, for the same number of steps. Differences are paired by \
          seed, and all of this table hold together at 95 % (Bonferroni).</p></section>\n",
     );

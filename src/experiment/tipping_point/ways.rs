@@ -170,6 +170,7 @@ mod tests {
             Regime::Pretraining => 0.06 - synthetic,
             Regime::Auxiliary if condition.n_synthetic == 0 => 0.0,
             Regime::Auxiliary => -0.08,
+            Regime::Augmentation => 0.03,
         }
     }
 
