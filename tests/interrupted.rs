@@ -68,3 +68,71 @@ fn generate_survives_kills_without_a_byte_of_difference() {
     assert_eq!(whole.len(), 3 * 48 + 3);
     assert_eq!(whole, contents(&folder.path().join("killed")));
 }
+
+/// Ten trials of a few steps each, on the sample photographs' stand-ins.
+fn experiment(folder: &Path, out: &str) -> Command {
+    let dice = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/dice");
+    let spec = format!(
+        "real: {dice}
+synthetic: {{dataset: {dice}}}
+class_agnostic: die
+synthetic_test: 4
+arms: {{substitution: {{total: 8, shares: [0, 1]}}}}
+seeds: 5
+train:
+  settings:
+    width_multiplier: 0.1
+    input: {{height: 96, width: 96}}
+    output_strides: [16]
+    fuse_strides: []
+    head_channels: 8
+    steps: 12
+    warmup_steps: 2
+    batch_size: 2
+    checkpoint_every: 4
+"
+    );
+    std::fs::write(folder.join("experiment.yaml"), spec).unwrap();
+    let mut command = Command::cargo_bin("admix").unwrap();
+    command
+        .current_dir(folder)
+        .args(["experiment", "experiment.yaml", "-o", out])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn an_experiment_survives_kills_with_the_same_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let succeeds = |out: &str| experiment(folder.path(), out).status().unwrap().success();
+    assert!(succeeds("whole"));
+    let trials = folder.path().join("killed/trials");
+    let finished = || {
+        let entries = std::fs::read_dir(&trials).into_iter().flatten();
+        let results = entries.filter(|e| e.as_ref().unwrap().path().join("result.json").exists());
+        results.count()
+    };
+    // Killed at once, and then each time after some more trials, at whatever they were at.
+    for (least, wait_ms) in [(0, 50), (1, 7), (4, 23), (7, 3)] {
+        let mut child = experiment(folder.path(), "killed").spawn().unwrap();
+        while finished() < least && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!((least..10).contains(&finished()), "{}", finished());
+    }
+    assert!(succeeds("killed"));
+    assert_eq!(finished(), 10);
+    for file in [
+        "summary.json",
+        "figures/substitution.csv",
+        "plan.json",
+        "data.json",
+    ] {
+        let read = |out: &str| std::fs::read(folder.path().join(out).join(file)).unwrap();
+        assert!(read("whole") == read("killed"), "{file} differs");
+    }
+}

@@ -57,6 +57,8 @@ pub struct Summary {
     /// Groups of test images that the intervals speak of; `None` where they speak of new
     /// seeds alone.
     pub test_groups: Option<usize>,
+    /// Not in the file, which is the same whenever and wherever the trials were run.
+    #[serde(skip)]
     pub seconds_per_trial: Option<f64>,
     pub arms: Vec<ArmSummary>,
     /// Other ways to use the same images, compared with mixing them.
