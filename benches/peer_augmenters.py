@@ -7,6 +7,9 @@
 
 DIR holds photographs, which are scaled to 640 x 384. Each operation is timed in turn by both, in
 as many rounds; the table gives medians of images a second and their ratio. Both have ten boxes.
+
+The last lines are a chain of six operations from JPEG to JPEG: albumentations in memory, admix as
+the command that reads and writes files, with one worker and with all cores.
 """
 import os
 
@@ -26,6 +29,7 @@ import warnings
 warnings.filterwarnings("ignore")
 import albumentations as A
 import cv2
+import numpy as np
 
 cv2.setNumThreads(1)
 
@@ -58,6 +62,80 @@ OPERATIONS = [
 ]
 
 
+PIPELINE = """steps:
+  - {probability: 0.5, transform: {flip_horizontal: {}}}
+  - {transform: {affine: {scale: {uniform: [1.0, 1.4]}, translate_x: {uniform: [-0.1, 0.1]}}}}
+  - {transform: {exposure: {ev: {uniform: [-0.5, 0.5]}}}}
+  - {transform: {colour_temperature: {kelvin: {uniform: [5000, 8000]}}}}
+  - one_of:
+      - {transform: {defocus: {radius_px: {uniform: [0.5, 2]}}}}
+      - {transform: {motion_blur: {length_px: {uniform: [5, 11]}, angle_deg: {uniform: [0, 180]}}}}
+      - {transform: {noise: {shot: 0.005, read: 0.01}}}
+  - {probability: 0.5, transform: {jpeg: {quality: {uniform: [30, 70]}}}}
+  - {transform: {jpeg: {quality: 90}}}
+"""
+
+
+def peer_pipeline():
+    return A.Compose([
+        A.HorizontalFlip(p=.5), A.RandomResizedCrop(size=(384, 640), scale=(.5, 1.), p=1),
+        A.RandomBrightnessContrast(brightness_limit=(-.3, .3), contrast_limit=(-.3, .3), p=1),
+        A.HueSaturationValue(p=1),
+        A.OneOf([A.GaussianBlur(blur_limit=(3, 9), p=1), A.MotionBlur(blur_limit=(5, 11), p=1),
+                 A.GaussNoise(std_range=(.02, .1), p=1)], p=1),
+        A.ImageCompression(quality_range=(30, 70), p=.5),
+    ], seed=7, bbox_params=A.BboxParams(format="pascal_voc", label_fields=["labels"]))
+
+
+def pipeline(options, images, boxes):
+    encoded = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+                            [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images]
+    count = 240
+    transform = peer_pipeline()
+
+    def peer():
+        start = time.perf_counter()
+        for index in range(count):
+            data = np.frombuffer(encoded[index % len(encoded)], np.uint8)
+            image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            out = transform(image=image, bboxes=boxes, labels=list(range(10)))["image"]
+            cv2.imencode(".jpg", cv2.cvtColor(out, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        return count / (time.perf_counter() - start)
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(f"{folder}/set/images")
+        annotations = []
+        for index in range(count):
+            with open(f"{folder}/set/images/{index}.jpg", "wb") as file:
+                file.write(encoded[index % len(encoded)])
+            annotations += [dict(id=10 * index + i + 1, image_id=index + 1, category_id=1, iscrowd=0,
+                                 bbox=[x0, y0, x1 - x0, y1 - y0], area=(x1 - x0) * (y1 - y0))
+                            for i, (x0, y0, x1, y1) in enumerate(boxes)]
+        coco = dict(images=[dict(id=index + 1, file_name=f"{index}.jpg", width=640, height=384)
+                            for index in range(count)],
+                    annotations=annotations, categories=[dict(id=1, name="thing")])
+        with open(f"{folder}/set/annotations.json", "w") as file:
+            json.dump(coco, file)
+        with open(f"{folder}/pipeline.yaml", "w") as file:
+            file.write(PIPELINE)
+
+        def ours(jobs, run):
+            start = time.perf_counter()
+            subprocess.run([options.admix, "augment", f"{folder}/pipeline.yaml", "-i", f"{folder}/set",
+                            "-o", f"{folder}/out{run}", "--jobs", str(jobs)],
+                           check=True, capture_output=True)
+            return count / (time.perf_counter() - start)
+
+        one, all_cores, theirs = [], [], []
+        for turn in range(options.rounds):
+            one.append(ours(1, f"{turn}a"))
+            theirs.append(peer())
+            all_cores.append(ours(os.cpu_count(), f"{turn}b"))
+    one, all_cores, theirs = map(statistics.median, (one, all_cores, theirs))
+    print(f"{'six, JPEG to JPEG':<22}{one:>10.0f}{theirs:>10.0f}{one / theirs:>8.2f}")
+    print(f"{f'the same, {os.cpu_count()} workers':<22}{all_cores:>10.0f}{'':>10}{all_cores / one:>8.2f} of one")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--photos", required=True)
@@ -88,6 +166,8 @@ def main():
                 theirs.append(rate_of_peer(options, peer, images, boxes))
             ours, theirs = statistics.median(ours), statistics.median(theirs)
             print(f"{name:<22}{ours:>10.0f}{theirs:>10.0f}{ours / theirs:>8.2f}", flush=True)
+    if options.only in "pipeline":
+        pipeline(options, images, boxes)
 
 
 def rate_of_admix(options, preset, folder):
