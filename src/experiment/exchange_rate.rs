@@ -243,7 +243,8 @@ fn sentence(rows: &[Worth], [fewest, most]: [f64; 2]) -> String {
         .max_by(|a, b| a.worth.value.total_cmp(&b.worth.value));
     match best {
         None => "What synthetic images are worth: nothing was mixed.".to_owned(),
-        Some(best) if best.worth.low > 0.0 => {
+        // At the fewest real images tried a bound says only that it is no more.
+        Some(best) if best.worth.low > 0.0 && best.equivalent.low > fewest => {
             format!("What synthetic images are worth: {}.", named(best))
         }
         Some(best) => format!(
@@ -382,6 +383,21 @@ mod tests {
         assert!(row.is_bounded && row.equivalent.value == 160.0, "{row:?}");
         assert!(
             rate.sentence.contains("as at least 160 real ones"),
+            "{}",
+            rate.sentence
+        );
+    }
+
+    /// As good as fewer real images than any tried: that is no proof of being worth one.
+    #[test]
+    fn at_most_the_fewest_is_no_worth() {
+        let layout = layout(5, 0.002, 9.0);
+        let real: Vec<(usize, usize)> = REAL.into_iter().zip(0..).collect();
+        let rate = exchange(&layout, &real, &[(Condition::joint(0, 100), 5)], None);
+        let row = rate.rows[0];
+        assert!(row.is_bounded && row.worth.low > 0.0, "{row:?}");
+        assert!(
+            rate.sentence.contains("none is clearly worth a real one"),
             "{}",
             rate.sentence
         );

@@ -150,7 +150,7 @@ impl Axes {
             right - x,
             self.height - TOP - BOTTOM,
             self.height - BOTTOM,
-            self.height - BOTTOM - 10.0,
+            self.height - BOTTOM - 16.0,
             escape(&arm.kind.label(ratio))
         );
     }
@@ -232,9 +232,43 @@ pub(super) fn curve(
     }
     if marks {
         peak(&mut svg, &axes, arm, &means);
+        tipping_point(&mut svg, &axes, arm);
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// A bar above the axis over the ratios at which the loss may reach what matters.
+fn tipping_point(svg: &mut String, axes: &Axes, arm: &ArmSummary) {
+    let Some(place) = arm.tipping_point else {
+        return;
+    };
+    let largest = arm.levels.last().map_or(0.0, |level| level.ratio);
+    let y = axes.height - BOTTOM - 4.0;
+    let label = |ratio: Option<f64>| match ratio {
+        Some(ratio) => arm.kind.label(ratio),
+        None => format!("> {}", arm.kind.label(largest)),
+    };
+    let title = format!(
+        "the loss reaches the smallest effect of interest at {} [{}, {}]",
+        label(place.value),
+        arm.kind.label(place.low),
+        label(place.high)
+    );
+    let _ = write!(
+        svg,
+        "<line class=\"tipping\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"><title>{}</title></line>",
+        axes.px(place.low),
+        axes.px(place.high.unwrap_or(largest)),
+        escape(&title)
+    );
+    if let Some(value) = place.value {
+        let _ = write!(
+            svg,
+            "<circle class=\"tipping-point\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4.6\"/>",
+            axes.px(value)
+        );
+    }
 }
 
 fn band_and_line(svg: &mut String, axes: &Axes, means: &[(f64, Estimate)], name_ends: f64) {

@@ -123,7 +123,8 @@ fn write_arm(html: &mut String, plan: &ExperimentPlan, arm: &ArmSummary, summary
         html,
         "<figure>{}<figcaption>Small dots: one training each. Line and large dots: mean over \
          the complete seeds. Band: 95 % interval of the mean for new seeds{}. Ring: highest mean; \
-         bar above: ratios that cannot be told from it. Dashed: real-only.</figcaption></figure>",
+         bar above: ratios that cannot be told from it. Red bar below: where the loss may reach the \
+         smallest effect of interest. Dashed: real-only.</figcaption></figure>",
         chart::curve(arm, "AP on the real test split", |p| p.1, |l| l.ap, true),
         if summary.test_groups.is_some() {
             " and new test images"

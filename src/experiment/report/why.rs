@@ -166,6 +166,9 @@ pub(super) fn write_worth(html: &mut String, summary: &Summary) {
 fn write_worth_row(html: &mut String, row: &Worth, priced: bool) {
     let mark = if row.is_bounded { " *" } else { "" };
     let range = |e: Estimate, decimals: usize| {
+        // No minus before a zero.
+        let unit = 10.0_f64.powi(decimals as i32);
+        let e = e.map(|value| (value * unit).round() / unit + 0.0);
         format!(
             "{:.decimals$} <span class=\"range\">[{:.decimals$}, {:.decimals$}]</span>",
             e.value, e.low, e.high
