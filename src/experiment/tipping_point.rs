@@ -1,7 +1,7 @@
 //! From results to conclusions: where the curve peaks, and from where on it hurts.
 //!
-//! All conditions of the experiment share one two-way layout, so that one residual
-//! variance serves every comparison. Within an arm, all differences to real-only hold
+//! The conditions of an arm share one two-way layout, so that one residual variance serves
+//! all of its comparisons; so do those of two arms that are compared. Within an arm, all differences to real-only hold
 //! together at 95 % (Dunnett). The peak is the set of ratios that cannot be told from
 //! the best (Hsu's multiple comparisons with the best, 1984).
 
@@ -52,7 +52,8 @@ pub struct Summary {
     pub seeds_used: Vec<u64>,
     pub confidence: f64,
     pub smallest_effect: f64,
-    /// Standard deviation of a difference between two trials of one seed.
+    /// Standard deviation of a difference between two trials of one seed, in the arm where it
+    /// is largest.
     pub difference_deviation: Option<f64>,
     /// Groups of test images that the intervals speak of; `None` where they speak of new
     /// seeds alone.
@@ -88,6 +89,8 @@ pub struct ArmSummary {
     /// The largest ratio up to which a loss of the smallest effect of interest is excluded at
     /// every ratio tried; 0 where it is not even at the smallest.
     pub safe_up_to: Option<f64>,
+    /// Standard deviation of a difference between two trials of one seed.
+    pub difference_deviation: Option<f64>,
     /// The unimodal curve through the means, at each ratio whose runs vary.
     pub fitted: Vec<(f64, f64)>,
     /// True difference to real-only that would be found with 80 % power.
@@ -260,7 +263,10 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let arms: Vec<ArmSummary> = plan
         .arms
         .iter()
-        .map(|arm| grid.arm(arm, plan.source_name(arm.source)))
+        .map(|arm| {
+            grid.of(&arm.conditions())
+                .arm(arm, plan.source_name(arm.source))
+        })
         .collect();
     let ways = grid.ways(plan);
     let sources = grid.sources(plan);
@@ -281,7 +287,10 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         seeds_used: grid.seeds.clone(),
         confidence: 1.0 - ALPHA,
         smallest_effect: plan.smallest_effect,
-        difference_deviation: grid.ap.as_ref().map(difference_deviation),
+        difference_deviation: arms
+            .iter()
+            .filter_map(|arm| arm.difference_deviation)
+            .reduce(f64::max),
         test_groups: grid.test_groups,
         seconds_per_trial: (!results.is_empty()).then(|| seconds / results.len() as f64),
         arms,
@@ -309,17 +318,54 @@ struct Grid<'a> {
 }
 
 impl<'a> Grid<'a> {
+    /// Over all conditions of a plan.
     fn new(plan: &ExperimentPlan, results: &'a [TrialResult]) -> Self {
         let all = plan.conditions();
+        let finished = |condition, seed| find(results, condition, seed);
         let seeds: Vec<u64> = plan
             .seeds
             .iter()
             .copied()
             .filter(|&seed| {
                 all.iter()
-                    .all(|&condition| find(results, condition, seed).is_some())
+                    .all(|&condition| finished(condition, seed).is_some())
             })
             .collect();
+        let mut columns: Vec<Vec<u64>> = seeds
+            .iter()
+            .map(|&seed| {
+                let trials = all
+                    .iter()
+                    .filter_map(|&condition| finished(condition, seed));
+                trials
+                    .map(|result| result.measurement.ap().to_bits())
+                    .collect()
+            })
+            .collect();
+        columns.sort();
+        columns.dedup();
+        Grid::fitted(results, plan.smallest_effect, seeds, columns.len(), &all)
+    }
+
+    /// Over some of the conditions. Runs vary more the fewer real images they have, so that
+    /// only what is compared shares a residual variance.
+    fn of(&self, conditions: &[Condition]) -> Self {
+        Grid::fitted(
+            self.results,
+            self.smallest_effect,
+            self.seeds.clone(),
+            self.distinct_seeds,
+            conditions,
+        )
+    }
+
+    fn fitted(
+        results: &'a [TrialResult],
+        smallest_effect: f64,
+        seeds: Vec<u64>,
+        distinct_seeds: usize,
+        conditions: &[Condition],
+    ) -> Self {
         let row = |condition: Condition, value: fn(&TrialResult) -> f64| -> Vec<f64> {
             seeds
                 .iter()
@@ -328,13 +374,9 @@ impl<'a> Grid<'a> {
         };
         let ap_of: fn(&TrialResult) -> f64 = |result| result.measurement.ap();
         let ap50_of: fn(&TrialResult) -> f64 = |result| result.measurement.ap50();
-        let mut columns: Vec<Vec<u64>> = (0..seeds.len())
-            .map(|seed| all.iter().map(|&c| row(c, ap_of)[seed].to_bits()).collect())
-            .collect();
-        columns.sort();
-        columns.dedup();
-        let conditions: Vec<Condition> = all
-            .into_iter()
+        let conditions: Vec<Condition> = conditions
+            .iter()
+            .copied()
             .filter(|&condition| spread(&row(condition, ap_of)) > IDENTICAL_SPREAD)
             .collect();
         let layout = |value: fn(&TrialResult) -> f64| {
@@ -349,12 +391,12 @@ impl<'a> Grid<'a> {
         });
         Grid {
             results,
-            smallest_effect: plan.smallest_effect,
+            smallest_effect,
             ap,
             ap50: layout(ap50_of),
             seeds,
             conditions,
-            distinct_seeds: columns.len(),
+            distinct_seeds,
             test_groups,
         }
     }
@@ -368,19 +410,18 @@ impl<'a> Grid<'a> {
         if plan.learning_curve.is_empty() || self.enough_seeds().is_err() {
             return None;
         }
-        let layout = self.ap.as_ref().filter(|layout| !layout.is_degenerate())?;
-        let joint = || {
-            let rows = self.conditions.iter().zip(0..);
-            rows.filter(|(condition, _)| condition.regime == Regime::Joint)
-        };
-        let mut real: Vec<(usize, usize)> = joint()
+        let mut joint = self.conditions.clone();
+        joint.retain(|condition| condition.regime == Regime::Joint);
+        let grid = self.of(&joint);
+        let layout = grid.ap.as_ref().filter(|layout| !layout.is_degenerate())?;
+        let rows = || grid.conditions.iter().copied().zip(0..);
+        let mut real: Vec<(usize, usize)> = rows()
             .filter(|(condition, _)| condition.n_synthetic == 0)
             .map(|(condition, row)| (condition.n_real, row))
             .collect();
         real.sort_unstable();
-        let mixed: Vec<(Condition, usize)> = joint()
+        let mixed: Vec<(Condition, usize)> = rows()
             .filter(|(condition, _)| condition.n_synthetic > 0)
-            .map(|(condition, row)| (*condition, row))
             .collect();
         Some(exchange(layout, &real, &mixed, plan.prices))
     }
@@ -441,7 +482,10 @@ impl<'a> Grid<'a> {
             .collect();
         let (layout, reference) = match self.allowed(arm) {
             Ok(found) => found,
-            Err(refusal) => return refused(arm.kind, source, levels, refusal),
+            Err(refusal) => {
+                let deviation = self.ap.as_ref().map(difference_deviation);
+                return refused(arm.kind, source, levels, refusal, deviation);
+            }
         };
         let varying: Vec<(f64, usize)> = levels
             .iter()
@@ -520,6 +564,7 @@ impl<'a> Grid<'a> {
             tipping_point,
             break_even,
             safe_up_to: Some(safe_up_to),
+            difference_deviation: Some(difference_deviation(layout)),
             fitted: curve.fitted_means(),
             minimal_detectable_difference: Some(detectable),
             seeds_needed: needed,
@@ -579,6 +624,7 @@ fn refused(
     source: Option<&str>,
     levels: Vec<LevelSummary>,
     refusal: Refusal,
+    difference_deviation: Option<f64>,
 ) -> ArmSummary {
     ArmSummary {
         kind,
@@ -595,6 +641,7 @@ fn refused(
         tipping_point: None,
         break_even: None,
         safe_up_to: None,
+        difference_deviation,
         fitted: Vec::new(),
         minimal_detectable_difference: None,
         seeds_needed: None,

@@ -178,6 +178,11 @@ fn is_first(source: &usize) -> bool {
 }
 
 impl Arm {
+    /// What is trained at its levels.
+    pub(in crate::experiment) fn conditions(&self) -> Vec<Condition> {
+        self.levels.iter().map(|level| level.condition).collect()
+    }
+
     /// The same ratios with images of another source.
     pub(in crate::experiment) fn of_source(&self, source: usize) -> Self {
         let levels = self.levels.iter().map(|level| Level {

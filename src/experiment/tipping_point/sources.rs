@@ -50,7 +50,11 @@ impl Grid<'_> {
         let compared = further.iter().filter_map(|arm| {
             let same = |first: &&Arm| first.source == 0 && first.kind == arm.kind;
             let first = plan.arms.iter().find(same)?;
-            Some(self.source(plan, arm, first, family))
+            let mut both = arm.conditions();
+            both.extend(first.conditions());
+            both.sort();
+            both.dedup();
+            Some(self.of(&both).source(plan, arm, first, family))
         });
         compared.collect()
     }

@@ -1,7 +1,7 @@
 //! The same images used in another way than mixing them: is it better, or worse?
 //!
 //! Every condition that the plan trains both mixed and in another regime is one
-//! comparison, paired by seed in the layout that all conditions share. All of them hold
+//! comparison, paired by seed in the layout that the conditions of both share. All of them hold
 //! together at 95 % (Bonferroni).
 
 use serde::Serialize;
@@ -47,21 +47,31 @@ impl Grid<'_> {
     /// does both.
     pub(super) fn ways(&self, plan: &ExperimentPlan) -> Vec<WaySummary> {
         let trained = plan.conditions();
-        let compared: Vec<(&Arm, Vec<WayComparison>)> = plan
+        let compared: Vec<(&Arm, Grid, Vec<WayComparison>)> = plan
             .arms
             .iter()
-            .map(|arm| (arm, self.comparisons(arm, &trained)))
-            .filter(|(_, comparisons)| !comparisons.is_empty())
+            .map(|arm| {
+                let own = arm.conditions();
+                let mixed = own.iter().map(|condition| condition.mixed());
+                let mixed = mixed.filter(|condition| trained.contains(condition));
+                let mut all: Vec<Condition> = own.iter().copied().chain(mixed).collect();
+                all.sort();
+                all.dedup();
+                let grid = self.of(&all);
+                let comparisons = grid.comparisons(arm, &trained);
+                (arm, grid, comparisons)
+            })
+            .filter(|(.., comparisons)| !comparisons.is_empty())
             .collect();
         let family = compared
             .iter()
-            .map(|(_, comparisons)| comparisons.len())
+            .map(|(.., comparisons)| comparisons.len())
             .sum();
         compared
             .into_iter()
-            .map(|(arm, comparisons)| {
+            .map(|(arm, grid, comparisons)| {
                 let source = plan.source_name(arm.source);
-                self.way(arm, source, comparisons, family)
+                grid.way(arm, source, comparisons, family)
             })
             .collect()
     }
