@@ -169,10 +169,16 @@ impl Grid<'_> {
         }
         match summary.interaction {
             Some(change) if change.low > 0.0 => {
-                text += &format!("; the more so the larger the ratio ({})", signed(change));
+                text += &format!(
+                    "; the difference rises with the ratio (by {})",
+                    signed(change)
+                );
             }
             Some(change) if change.high < 0.0 => {
-                text += &format!("; the less so the larger the ratio ({})", signed(change));
+                text += &format!(
+                    "; the difference falls with the ratio (by {})",
+                    signed(change)
+                );
             }
             _ => {}
         }
@@ -267,7 +273,7 @@ mod tests {
                 .starts_with("traced in place of synthetic (substitution): better, +0.0")
                 && substitution
                     .sentence
-                    .contains("better at 25 %, 50 % and 100 %; the more so"),
+                    .contains("better at 25 %, 50 % and 100 %; the difference rises"),
             "{}",
             substitution.sentence
         );
