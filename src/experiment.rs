@@ -12,6 +12,7 @@
 
 mod calibration;
 mod crossing;
+mod design;
 mod exchange_rate;
 mod executor;
 mod exhibit;
@@ -40,9 +41,9 @@ pub use exchange_rate::{ExchangeRate, PowerLaw, Prices, Worth};
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, ExperimentPlan,
-    ExperimentSpec, LearningCurveSpec, Level, PretrainingSpec, SceneSource, SubstitutionSpec,
-    SyntheticSource, TrainSource,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, Cell, Crossing,
+    ExperimentPlan, ExperimentSpec, Factor, FactorSpec, LearningCurveSpec, Level, LevelSpec,
+    PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource, TreatmentSpec,
 };
 pub use power::power;
 pub use regime::{AugmentationSettings, AuxiliarySettings, PretrainingSettings, RegimeSettings};
@@ -54,7 +55,7 @@ pub use statistics::{
     seeds_needed, t_quantile,
 };
 pub use tipping_point::{
-    ArmSummary, HarmOnset, LevelSummary, Refusal, SourceComparison, SourceSummary, Standing,
+    ArmSummary, FactorEffect, FactorSummary, HarmOnset, LevelSummary, Refusal, SourceComparison, SourceSummary, Standing,
     Summary, WayComparison, WaySummary, Why, analyse,
 };
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
@@ -64,8 +65,8 @@ pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 /// The runner knows nothing else of data and detectors, so that the whole pipeline
 /// is tested with an executor that answers in microseconds.
 pub trait Executor: Sync {
-    /// Units of progress in each trial, such as its optimiser steps.
-    fn units(&self) -> u64;
+    /// Units of progress in a trial, such as its optimiser steps.
+    fn units(&self, trial: &Trial) -> u64;
 
     /// Runs `trial` and tells `observer` of all its units. `folder` is the trial's own; what an earlier, killed run left
     /// there may be used again. Exhibits are written there too.

@@ -129,6 +129,8 @@ fn plan(seeds: usize) -> ExperimentPlan {
             }),
             ..ArmsSpec::default()
         },
+        factors: Vec::new(),
+        cells: None,
         seeds: Seeds::Count(seeds as u64),
         train: TrainSource::Settings(Box::default()),
         prices: None,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::plan::ExperimentPlan;
-use super::regime::{DETECTOR, RegimeSettings, stages};
+use super::regime::{DETECTOR, stages};
 use super::sources::{Sources, detection_exhibits, training_exhibits};
 use super::trial::{Measurement, Regime, Trial};
 use super::{Executor, ExperimentError};
 use crate::augment::{AugmentError, augment_dataset};
-use crate::dataset::{Dataset, write_atomically};
-use crate::detector::{Detector, TrainPlan};
+use crate::dataset::{Dataset, DatasetError, Sample, write_atomically};
+use crate::detector::Detector;
 use crate::mix::{MixError, MixPlan, Policy, Source};
 use crate::observer::Observer;
 use crate::seed::SeedKey;
@@ -23,12 +23,14 @@ use crate::spec::SpecError;
 /// itself within 5 %.
 const REDRAWS: usize = 400;
 
-/// Runs trials with the bundled detector, all with the same settings.
+/// Folder of a trial's treated training images, which are removed when it has ended.
+const TREATED: &str = "treated";
+
+/// Runs trials with the bundled detector.
 #[derive(Debug)]
 pub struct DetectorExecutor {
     sources: Sources,
-    train: TrainPlan,
-    regimes: RegimeSettings,
+    plan: ExperimentPlan,
 }
 
 impl DetectorExecutor {
@@ -36,8 +38,7 @@ impl DetectorExecutor {
     pub fn new(sources: Sources, plan: &ExperimentPlan) -> Self {
         DetectorExecutor {
             sources,
-            train: plan.train.clone(),
-            regimes: plan.regimes.clone(),
+            plan: plan.clone(),
         }
     }
 
@@ -80,6 +81,7 @@ impl DetectorExecutor {
         observer: &dyn Observer,
     ) -> Result<Dataset, CopyError> {
         let settings = self
+            .plan
             .regimes
             .augmentation
             .as_ref()
@@ -113,9 +115,52 @@ impl DetectorExecutor {
         }
         Ok(all)
     }
+
+    /// The images of a trial after what its cell does to them. What happens to an image depends
+    /// on the trial's seed and the image alone, so that it is the same at every ratio.
+    fn treated(
+        &self,
+        drawn: Dataset,
+        trial: &Trial,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Dataset, CopyError> {
+        let Some(cell) = self.plan.crossing.cells.get(trial.condition.cell) else {
+            return Ok(drawn);
+        };
+        let mut all = drawn;
+        for (kind, is_real, treatments) in [
+            ("real", true, &cell.real),
+            ("synthetic", false, &cell.synthetic),
+        ] {
+            for (number, treatment) in (0..).zip(treatments) {
+                let policy = treatment.policy()?;
+                let seed = SeedKey::new(b"treated images", trial.seed).child(kind, number);
+                let concerned = all.filtered(|s| s.record.counts_as_real() == is_real);
+                if concerned.samples.is_empty() {
+                    continue;
+                }
+                let out = folder.join(TREATED).join(format!("{kind}_{number}"));
+                let (treated, _) =
+                    augment_dataset(&policy, &concerned, seed.to_u64(), &out, observer)?;
+                let mut treated = treated.samples.into_iter();
+                for sample in &mut all.samples {
+                    if sample.record.counts_as_real() == is_real
+                        && let Some(changed) = treated.next()
+                    {
+                        *sample = Sample {
+                            id: sample.id,
+                            ..changed
+                        };
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
 }
 
-/// Why a trial's copies could not be made.
+/// Why a trial's copies could not be made, or its images not be treated.
 #[derive(Debug, Error)]
 enum CopyError {
     #[error("the plan has no settings for augmentation")]
@@ -128,8 +173,8 @@ enum CopyError {
 
 impl Executor for DetectorExecutor {
     /// Optimiser steps, of all trainings of the trial together.
-    fn units(&self) -> u64 {
-        self.train.steps
+    fn units(&self, trial: &Trial) -> u64 {
+        self.plan.train_in(trial.condition.cell).steps
     }
 
     /// Leaves in `folder`: `detector/` and, where synthetic images came first,
@@ -155,8 +200,17 @@ impl Executor for DetectorExecutor {
                 .map_err(|error| fail(error.to_string()))?,
             _ => train,
         };
-        let stages = stages(trial.condition.regime, &self.train, &self.regimes, folder)
+        let train = self
+            .treated(train, trial, folder, &inner)
             .map_err(|error| fail(error.to_string()))?;
+        let settings = self.plan.train_in(trial.condition.cell);
+        let stages = stages(
+            trial.condition.regime,
+            settings,
+            &self.plan.regimes,
+            folder,
+        )
+        .map_err(|error| fail(error.to_string()))?;
         let mut steps = 0;
         for stage in stages {
             let images = stage.images(&train);
@@ -166,7 +220,7 @@ impl Executor for DetectorExecutor {
             steps += outcome.steps;
             inner.complete(steps);
         }
-        let detector = Detector::load(&folder.join(DETECTOR), self.train.device)
+        let detector = Detector::load(&folder.join(DETECTOR), settings.device)
             .map_err(|error| fail(error.to_string()))?;
         let detections = detector
             .predict(&self.sources.test, &inner)
@@ -194,6 +248,13 @@ impl Executor for DetectorExecutor {
             trial,
             folder,
         )?);
+        let treated = folder.join(TREATED);
+        if treated.exists() {
+            std::fs::remove_dir_all(&treated).map_err(|source| DatasetError::Write {
+                path: treated,
+                source,
+            })?;
+        }
         Ok(Measurement {
             stats: evaluation.stats,
             per_category: evaluation
@@ -268,7 +329,7 @@ mod tests {
     use super::super::sources::Pool;
     use super::*;
     use crate::annotation::{Annotation, BoundingBox, Category};
-    use crate::dataset::{Origin, Record, Sample};
+    use crate::dataset::{Origin, Record};
     use crate::detector::{InputSize, TrainSpec};
     use crate::mix::HeldOut;
     use crate::observer::Silent;
@@ -439,7 +500,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = plan();
         let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/geometry.yaml");
-        plan.regimes.augmentation = Some(AugmentationSettings::of(&preset).unwrap());
+        plan.regimes.augmentation = Some(AugmentationSettings::of(&preset, &[], None).unwrap());
         let executor = DetectorExecutor::new(sources(folder.path()), &plan);
         let mut trial = plan.trials().remove(0);
         trial.condition.regime = Regime::Augmentation;

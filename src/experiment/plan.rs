@@ -1,6 +1,7 @@
 //! From `experiment.yaml` to the list of trials.
 
 mod arms;
+mod factors;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -19,6 +20,7 @@ use crate::seed::PlanHash;
 use crate::spec::{Override, Problems, SpecError};
 
 use arms::largest_need;
+pub use factors::{Cell, Crossing, Factor, FactorSpec, LevelSpec, TreatmentSpec};
 pub use arms::{
     AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, LearningCurveSpec,
     Level, PretrainingSpec, SubstitutionSpec,
@@ -47,6 +49,12 @@ pub struct ExperimentSpec {
     #[serde(default = "default_synthetic_test")]
     pub synthetic_test: usize,
     pub arms: ArmsSpec,
+    /// What else is tried in several ways, at every ratio.
+    #[serde(default)]
+    pub factors: Vec<FactorSpec>,
+    /// How many combinations of the factors' levels are tried; all where left out.
+    #[serde(default)]
+    pub cells: Option<usize>,
     #[serde(default)]
     pub seeds: Seeds,
     pub train: TrainSource,
@@ -178,6 +186,8 @@ pub struct ExperimentPlan {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub synthetic_test: usize,
     pub arms: Vec<Arm>,
+    #[serde(default, skip_serializing_if = "Crossing::is_empty")]
+    pub crossing: Crossing,
     /// Rising numbers of real images that detectors are trained on alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learning_curve: Vec<usize>,
@@ -225,7 +235,7 @@ impl ExperimentSpec {
         };
         let (mut arms, mut regimes) = self.arms.check(&mut problems);
         if let Some(augmentation) = &self.arms.augmentation {
-            regimes.augmentation = Some(AugmentationSettings::of(&augmentation.preset)?);
+            regimes.augmentation = Some(AugmentationSettings::of(&augmentation.preset, &[], None)?);
         }
         // Copies of real images come from no source.
         let from_source = arms.iter().filter(|arm| arm.kind != ArmKind::Augmentation);
@@ -233,7 +243,22 @@ impl ExperimentSpec {
         for source in 1..=self.other_synthetic.len() {
             arms.extend(first.iter().map(|arm| arm.of_source(source)));
         }
-        let named = self.other_synthetic.iter();
+        let train = self.train.into_plan(path)?;
+        let mut other_synthetic: Vec<_> = self.other_synthetic.into_iter().collect();
+        let base = factors::Base {
+            synthetic: &self.synthetic,
+            train: &train,
+            path,
+        };
+        let crossing = factors::cross(
+            &self.factors,
+            self.cells,
+            &base,
+            &mut other_synthetic,
+            &mut problems,
+        )?;
+        crossing.cross(&mut arms);
+        let named = other_synthetic.iter();
         let named = named.map(|(name, source)| (format!("other_synthetic.{name}"), source));
         let needed = largest_need(&arms);
         for (key, source) in std::iter::once(("synthetic".to_owned(), &self.synthetic)).chain(named)
@@ -265,15 +290,18 @@ impl ExperimentSpec {
                 "the name is empty",
             );
         }
-        let train = self.train.into_plan(path)?;
         regimes.check(&train, &mut problems);
+        for train in crossing.cells.iter().filter_map(|cell| cell.train.as_ref()) {
+            regimes.check(train, &mut problems);
+        }
         let plan = ExperimentPlan {
             real: self.real,
             class_agnostic: self.class_agnostic,
             synthetic: self.synthetic,
-            other_synthetic: self.other_synthetic.into_iter().collect(),
+            other_synthetic,
             synthetic_test: self.synthetic_test,
             arms,
+            crossing,
             learning_curve,
             seeds,
             train,
@@ -313,10 +341,14 @@ impl ExperimentPlan {
             .collect()
     }
 
-    /// Name of an arm's source, where there are several.
-    pub fn source_name(&self, source: usize) -> Option<&str> {
+    /// Name of an arm's source or of its cell's levels, where there are several.
+    pub fn setting_name(&self, arm: &Arm) -> Option<String> {
+        if !self.crossing.is_empty() {
+            return self.crossing.name(arm.cell);
+        }
         let sources = self.sources();
-        (sources.len() > 1).then(|| sources.get(source).map_or(FIRST_SOURCE, |(name, _)| name))
+        let name = || sources.get(arm.source).map_or(FIRST_SOURCE, |(name, _)| name);
+        (sources.len() > 1).then(|| name().to_owned())
     }
 
     /// Every condition once, in the order of the arms.
@@ -338,24 +370,23 @@ impl ExperimentPlan {
     /// The trials, seed by seed: a run that is cut short leaves whole blocks, which
     /// is what the analysis can use.
     pub fn trials(&self) -> Vec<Trial> {
-        let contexts: Vec<PlanHash> = self
-            .sources()
-            .iter()
-            .map(|(_, source)| {
-                let context =
-                    PlanHash::of(&(&self.real, &self.class_agnostic, source, &self.train));
-                match self.synthetic_test {
-                    0 => context,
-                    images => PlanHash::of(&(context, images)),
-                }
-            })
-            .collect();
+        let conditions = self.conditions();
+        let contexts: Vec<PlanHash> = conditions.iter().map(|c| self.context(*c)).collect();
         let mut trials = Vec::new();
         for (block, &seed) in self.seeds.iter().enumerate() {
-            for condition in self.conditions() {
+            for (&placed, context) in conditions.iter().zip(&contexts) {
+                // The cell's number changes where levels are added; what it stands for is in
+                // the context.
+                let condition = Condition {
+                    cell: 0,
+                    source: match placed.cell {
+                        0 => placed.source,
+                        _ => 0,
+                    },
+                    ..placed
+                };
                 // A regime's settings concern its own trials alone, so that those of the
                 // others are kept where an arm is added or changed.
-                let context = &contexts[condition.source];
                 let hash = match condition.regime {
                     Regime::Joint => PlanHash::of(&(context, condition, seed)),
                     Regime::Pretraining => {
@@ -368,9 +399,10 @@ impl ExperimentPlan {
                         PlanHash::of(&(context, condition, seed, &self.regimes.augmentation))
                     }
                 };
+                let cell = self.crossing.suffix(placed.cell);
                 trials.push(Trial {
-                    id: condition.trial_id(seed),
-                    condition,
+                    id: placed.trial_id(&cell, seed),
+                    condition: placed,
                     seed,
                     hash,
                     exhibits: block == 0,
@@ -378,6 +410,28 @@ impl ExperimentPlan {
             }
         }
         trials
+    }
+
+    /// Hash of what the trials of a condition depend on beside it and their seed.
+    fn context(&self, condition: Condition) -> PlanHash {
+        let (_, source) = self.sources()[condition.source];
+        let train = self.train_in(condition.cell);
+        let mut context = PlanHash::of(&(&self.real, &self.class_agnostic, source, train));
+        if self.synthetic_test > 0 {
+            context = PlanHash::of(&(context, self.synthetic_test));
+        }
+        match self.crossing.cells.get(condition.cell) {
+            Some(cell) if !cell.real.is_empty() || !cell.synthetic.is_empty() => {
+                PlanHash::of(&(context, &cell.real, &cell.synthetic))
+            }
+            _ => context,
+        }
+    }
+
+    /// Settings of the trainings in a cell.
+    pub fn train_in(&self, cell: usize) -> &TrainPlan {
+        let own = self.crossing.cells.get(cell);
+        own.and_then(|cell| cell.train.as_ref()).unwrap_or(&self.train)
     }
 
     /// How many synthetic images the largest trial needs.
@@ -412,9 +466,10 @@ impl ExperimentPlan {
                     None => String::new(),
                 };
                 // Writing to a String cannot fail.
+                let name = self.setting_name(arm);
                 let source = match arm.kind {
                     ArmKind::Augmentation => "augmented",
-                    _ => self.source_name(arm.source).unwrap_or(FIRST_SOURCE),
+                    _ => name.as_deref().unwrap_or(FIRST_SOURCE),
                 };
                 let _ = writeln!(
                     text,
@@ -439,7 +494,7 @@ impl ExperimentPlan {
         for kind in self
             .arms
             .iter()
-            .filter(|arm| arm.source == 0)
+            .filter(|arm| arm.source == 0 && arm.cell == 0)
             .map(|arm| arm.kind)
         {
             if let Some(how) = self.regimes.describe(kind.regime(), self.train.steps) {

@@ -9,7 +9,7 @@ use crate::augment::{AugmentPlan, AugmentSpec};
 use crate::dataset::{Dataset, Sample};
 use crate::detector::{StartSpec, TrainPlan, TrainSpec};
 use crate::seed::PlanHash;
-use crate::spec::{Problems, SpecError};
+use crate::spec::{Override, Problems, SpecError};
 
 /// Folder of a trial's detector, the one that is evaluated.
 pub(super) const DETECTOR: &str = "detector";
@@ -33,6 +33,12 @@ pub struct RegimeSettings {
 pub struct AugmentationSettings {
     /// As `admix augment` takes it.
     pub preset: PathBuf,
+    /// Values of the preset's keys, each as `key=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
+    /// The dose, where the preset has a ladder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<usize>,
     /// Of what the preset says.
     pub policy: PlanHash,
 }
@@ -43,7 +49,7 @@ impl AugmentationSettings {
     /// # Errors
     /// A preset that cannot be read, or says another thing than when the plan was made.
     pub(super) fn policy(&self) -> Result<AugmentPlan, SpecError> {
-        let policy = Self::read(&self.preset)?;
+        let policy = Self::read(&self.preset, &self.set, self.severity)?;
         if PlanHash::of(&policy) == self.policy {
             return Ok(policy);
         }
@@ -55,16 +61,28 @@ impl AugmentationSettings {
         })
     }
 
-    fn read(preset: &Path) -> Result<AugmentPlan, SpecError> {
-        AugmentSpec::load(preset, &[], None)?.into_plan(preset)
+    fn read(
+        preset: &Path,
+        set: &[String],
+        severity: Option<usize>,
+    ) -> Result<AugmentPlan, SpecError> {
+        let overrides = set.iter().map(|text| text.parse::<Override>());
+        let overrides = overrides.collect::<Result<Vec<_>, _>>()?;
+        AugmentSpec::load(preset, &overrides, severity)?.into_plan(preset)
     }
 
     /// # Errors
-    /// A preset that cannot be read or is not one.
-    pub(super) fn of(preset: &Path) -> Result<Self, SpecError> {
+    /// A preset that cannot be read or is not one, with these values of its keys.
+    pub(super) fn of(
+        preset: &Path,
+        set: &[String],
+        severity: Option<usize>,
+    ) -> Result<Self, SpecError> {
         Ok(AugmentationSettings {
-            policy: PlanHash::of(&Self::read(preset)?),
+            policy: PlanHash::of(&Self::read(preset, set, severity)?),
             preset: preset.to_owned(),
+            set: set.to_vec(),
+            severity,
         })
     }
 }

@@ -1,14 +1,17 @@
 //! `report.html`, `results.csv` and `summary.json` of an experiment.
 
 mod chart;
+mod factors;
 mod figures;
 mod learning_curve;
+mod overlay;
 mod page;
 mod why;
 
 use std::path::{Path, PathBuf};
 
 use super::ExperimentError;
+use super::plan::Crossing;
 use super::runner::{load_plan, load_results};
 use super::tipping_point::{Summary, analyse};
 use super::trial::TrialResult;
@@ -44,7 +47,7 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
         figures: figures::write_figures(&summary, out)?,
         summary,
     };
-    write_atomically(&files.csv, csv(&results).as_bytes())?;
+    write_atomically(&files.csv, csv(&results, &plan.crossing).as_bytes())?;
     let json = serde_json::to_vec_pretty(&files.summary).expect("a summary serialises");
     write_atomically(&files.summary_json, &json)?;
     let html = page::render(&plan, &results, &files.summary, out)?;
@@ -54,9 +57,9 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
 
 /// One row a trial. Identifiers are made of digits and letters, so that nothing
 /// needs quoting.
-fn csv(results: &[TrialResult]) -> String {
+fn csv(results: &[TrialResult], crossing: &Crossing) -> String {
     let mut text =
-        format!("trial,n_real,n_synthetic,source,regime,seed,{STAT_COLUMNS},steps,seconds\n");
+        format!("trial,n_real,n_synthetic,source,cell,regime,seed,{STAT_COLUMNS},steps,seconds\n");
     for result in results {
         let condition = result.trial.condition;
         let stats: Vec<String> = result
@@ -66,11 +69,12 @@ fn csv(results: &[TrialResult]) -> String {
             .map(|value| format!("{value:.6}"))
             .collect();
         text.push_str(&format!(
-            "{},{},{},{},{},{},{},{},{:.3}\n",
+            "{},{},{},{},{},{},{},{},{},{:.3}\n",
             result.trial.id,
             condition.n_real,
             condition.n_synthetic,
             condition.source + 1,
+            crossing.name(condition.cell).unwrap_or_default().replace(", ", "+"),
             condition.regime.name(),
             result.trial.seed,
             stats.join(","),
@@ -84,7 +88,7 @@ fn csv(results: &[TrialResult]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
-    use super::super::plan::tests::{plan, plan_with_ways};
+    use super::super::plan::tests::{plan, plan_with_factors, plan_with_ways};
     use super::super::runner::tests::{Mock, ONE};
     use super::super::runner::{DataRecord, record_data};
     use super::super::trial::{Measurement, Trial};
@@ -98,7 +102,7 @@ mod tests {
     struct Drawing(Mock);
 
     impl Executor for Drawing {
-        fn units(&self) -> u64 {
+        fn units(&self, _: &Trial) -> u64 {
             1
         }
 
@@ -231,10 +235,18 @@ mod tests {
         let csv = std::fs::read_to_string(&files.csv).unwrap();
         let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
         assert_eq!(
-            rows[0][..6],
-            ["trial", "n_real", "n_synthetic", "source", "regime", "seed"]
+            rows[0][..7],
+            [
+                "trial",
+                "n_real",
+                "n_synthetic",
+                "source",
+                "cell",
+                "regime",
+                "seed"
+            ]
         );
-        let of_regime = |name: &str| rows.iter().filter(|row| row[4] == name).count();
+        let of_regime = |name: &str| rows.iter().filter(|row| row[5] == name).count();
         assert_eq!(
             ["joint", "pretraining", "auxiliary"].map(of_regime),
             [30, 10, 15]
@@ -243,6 +255,31 @@ mod tests {
             serde_json::from_slice(&std::fs::read(&files.summary_json).unwrap()).unwrap();
         assert_eq!(json["ways"][1]["regime"], "auxiliary");
         assert_eq!(json["ways"][1]["comparisons"][2]["label"], "2x");
+    }
+
+    #[test]
+    fn factors_have_their_effects_a_drawing_and_their_arms_behind_a_fold() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan_with_factors(None);
+        let mock = Mock::new(0.01);
+        run(&plan, folder.path(), &mock, ONE, &Silent).unwrap();
+        let files = write_report(folder.path()).unwrap();
+        let html = std::fs::read_to_string(&files.html).unwrap();
+        for part in [
+            "What else changes the AP (addition)",
+            "faulty in place of clean",
+            "<details><summary>Adding synthetic images to the real ones: traced, faulty",
+            "for=\"curve1_3\">addition, traced, faulty",
+            "4 of 4 combinations",
+        ] {
+            assert!(html.contains(part), "{part} is missing");
+        }
+        let verdicts = html.matches("<p class=\"verdict").count();
+        assert_eq!(verdicts, 2, "the first cell's arm and the factors");
+        let csv = std::fs::read_to_string(folder.path().join("figures/factors_addition.csv"));
+        assert!(csv.unwrap().contains("labels,\"faulty in place of clean\","));
+        let rows = std::fs::read_to_string(&files.csv).unwrap();
+        assert!(rows.contains("r10-s20-fidelity_traced-labels_faulty-seed7,10,20,2,traced+faulty,joint"));
     }
 
     #[test]

@@ -70,8 +70,6 @@ pub fn run(
     let json = serde_json::to_vec_pretty(plan).expect("a plan serialises");
     write_atomically(&out.join(PLAN), &json)?;
     write_results(out, &results)?;
-    let units = executor.units();
-    let (total, done) = (trials.len() as u64, results.len() as u64);
     let is_missing = |trial: &&Trial| !results.iter().any(|done| done.trial.id == trial.id);
     let missing: Vec<&Trial> = trials.iter().filter(is_missing).collect();
     let queue = Queue {
@@ -79,7 +77,9 @@ pub fn run(
         results: Mutex::new(results.clone()),
         failure: Mutex::new(None),
     };
-    observer.begin("experiment", total * units, done * units);
+    let total: u64 = trials.iter().map(|trial| executor.units(trial)).sum();
+    let left: u64 = missing.iter().map(|trial| executor.units(trial)).sum();
+    observer.begin("experiment", total, total - left);
     std::thread::scope(|scope| {
         for _ in 0..at_once.get().min(missing.len()) {
             scope.spawn(|| queue.work(&missing, out, executor, observer));
@@ -309,7 +309,7 @@ pub(super) mod tests {
     }
 
     impl Executor for Mock {
-        fn units(&self) -> u64 {
+        fn units(&self, _: &Trial) -> u64 {
             1
         }
 
@@ -416,7 +416,7 @@ pub(super) mod tests {
     fn an_undefined_ap_is_no_result() {
         struct NoBoxes;
         impl Executor for NoBoxes {
-            fn units(&self) -> u64 {
+            fn units(&self, _: &Trial) -> u64 {
                 1
             }
 

@@ -5,6 +5,7 @@
 //! together at 95 % (Dunnett). The peak is the set of ratios that cannot be told from
 //! the best (Hsu's multiple comparisons with the best, 1984).
 
+mod factors;
 mod grid;
 mod sources;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::statistics::{
 use super::trial::{Condition, TrialResult};
 use crate::seed::PlanHash;
 
+pub use factors::{FactorEffect, FactorSummary};
 use grid::{Grid, find};
 pub use sources::{SourceComparison, SourceSummary};
 pub use ways::{WayComparison, WaySummary};
@@ -64,16 +66,27 @@ pub struct Summary {
     pub ways: Vec<WaySummary>,
     /// Further sources of synthetic images, compared with the first.
     pub sources: Vec<SourceSummary>,
+    /// What the factors change, one an arm that they are crossed with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<FactorSummary>,
     /// What synthetic images are worth in real ones, where the plan has a learning curve.
     pub exchange_rate: Option<ExchangeRate>,
+}
+
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 /// One arm's curve and conclusions.
 #[derive(Debug, Clone, Serialize)]
 pub struct ArmSummary {
     pub kind: ArmKind,
-    /// Where the synthetic images come from, where there are several sources.
+    /// Where the synthetic images come from, where there are several sources; the levels of
+    /// its cell, where factors are crossed.
     pub source: Option<String>,
+    /// Its cell of the factors.
+    #[serde(skip_serializing_if = "is_first")]
+    pub cell: usize,
     pub sentence: String,
     /// Why nothing is claimed, where nothing is.
     pub refusal: Option<Refusal>,
@@ -263,15 +276,19 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         .iter()
         .map(|arm| {
             grid.of(&arm.conditions())
-                .arm(arm, plan.source_name(arm.source))
+                .arm(arm, plan.setting_name(arm))
         })
         .collect();
     let ways = grid.ways(plan);
     let sources = grid.sources(plan);
+    let factors = grid.factors(plan);
     let exchange_rate = grid.exchange_rate(plan);
+    // Where factors are crossed, their effects sum up what the arms of further cells say.
     let sentences: Vec<&str> = arms
         .iter()
+        .filter(|arm| arm.cell == 0)
         .map(|arm| arm.sentence.as_str())
+        .chain(factors.iter().map(|factors| factors.sentence.as_str()))
         .chain(ways.iter().map(|way| way.sentence.as_str()))
         .chain(sources.iter().map(|source| source.sentence.as_str()))
         .chain(exchange_rate.iter().map(|rate| rate.sentence.as_str()))
@@ -294,6 +311,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         arms,
         ways,
         sources,
+        factors,
         exchange_rate,
     }
 }
@@ -303,7 +321,7 @@ fn difference_deviation(layout: &Layout) -> f64 {
 }
 
 impl Grid<'_> {
-    fn arm(&self, arm: &Arm, source: Option<&str>) -> ArmSummary {
+    fn arm(&self, arm: &Arm, source: Option<String>) -> ArmSummary {
         let mut levels: Vec<LevelSummary> = arm
             .levels
             .iter()
@@ -323,7 +341,7 @@ impl Grid<'_> {
             Ok(found) => found,
             Err(refusal) => {
                 let deviation = self.ap.as_ref().map(difference_deviation);
-                return refused(arm.kind, source, levels, refusal, deviation);
+                return refused(arm, source, levels, refusal, deviation);
             }
         };
         let varying: Vec<(f64, usize)> = levels
@@ -379,7 +397,7 @@ impl Grid<'_> {
         let safe_up_to = curve.safe_up_to(self.smallest_effect, ALPHA / 2.0);
         let sentence = Sentence {
             kind: arm.kind,
-            source,
+            source: source.as_deref(),
             levels: &levels,
             peak: &peak,
             harm_onset,
@@ -394,7 +412,8 @@ impl Grid<'_> {
         .to_string();
         ArmSummary {
             kind: arm.kind,
-            source: source.map(str::to_owned),
+            source,
+            cell: arm.cell,
             sentence,
             refusal: None,
             levels,
@@ -437,20 +456,21 @@ impl Grid<'_> {
 
 /// An arm that claims nothing.
 fn refused(
-    kind: ArmKind,
-    source: Option<&str>,
+    arm: &Arm,
+    source: Option<String>,
     levels: Vec<LevelSummary>,
     refusal: Refusal,
     difference_deviation: Option<f64>,
 ) -> ArmSummary {
     ArmSummary {
-        kind,
-        source: source.map(str::to_owned),
+        kind: arm.kind,
         sentence: format!(
             "{}: no claim, because {}.",
-            subject(kind, source),
+            subject(arm.kind, source.as_deref()),
             refusal.reason()
         ),
+        source,
+        cell: arm.cell,
         refusal: Some(refusal),
         levels,
         peak: None,

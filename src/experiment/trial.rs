@@ -54,10 +54,13 @@ pub struct Condition {
     /// first, as the regime is. 0 where there are no synthetic images.
     #[serde(default, skip_serializing_if = "is_first")]
     pub source: usize,
+    /// The cell of the plan's factors; left out where it is the first.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub cell: usize,
 }
 
-fn is_first(source: &usize) -> bool {
-    *source == 0
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 impl Condition {
@@ -68,6 +71,7 @@ impl Condition {
             n_synthetic,
             regime: Regime::Joint,
             source: 0,
+            cell: 0,
         }
     }
 
@@ -81,15 +85,19 @@ impl Condition {
 
     /// Mixing the same images.
     pub fn mixed(self) -> Self {
-        Condition::joint(self.n_real, self.n_synthetic).of_source(self.source)
+        Condition {
+            regime: Regime::Joint,
+            ..self
+        }
     }
 
-    /// Name of its trial at `seed`, fit for a folder.
-    pub(super) fn trial_id(self, seed: u64) -> String {
+    /// Name of its trial at `seed`, fit for a folder. `cell` is what the cell adds to it.
+    pub(super) fn trial_id(self, cell: &str, seed: u64) -> String {
         let mut id = format!("r{}-s{}", self.n_real, self.n_synthetic);
-        if self.source > 0 {
+        if self.source > 0 && self.cell == 0 {
             id += &format!("-source{}", self.source + 1);
         }
+        id += cell;
         if !self.regime.is_joint() {
             id += &format!("-{}", self.regime.name());
         }

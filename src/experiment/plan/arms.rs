@@ -170,11 +170,14 @@ pub struct Arm {
     /// Which of the plan's sources its synthetic images come from.
     #[serde(default, skip_serializing_if = "is_first")]
     pub source: usize,
+    /// The cell of the plan's factors that it is run in.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub cell: usize,
     pub levels: Vec<Level>,
 }
 
-fn is_first(source: &usize) -> bool {
-    *source == 0
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 impl Arm {
@@ -192,6 +195,7 @@ impl Arm {
         Arm {
             kind: self.kind,
             source,
+            cell: 0,
             levels: levels.collect(),
         }
     }
@@ -423,6 +427,7 @@ fn arm(
     Arm {
         kind,
         source: 0,
+        cell: 0,
         levels,
     }
 }

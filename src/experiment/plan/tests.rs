@@ -24,6 +24,34 @@ pub(in crate::experiment) fn plan_with_ways() -> ExperimentPlan {
     parse(&(YAML.replace("\ntrain:", WAYS) + "smallest_effect: 0.02\n")).unwrap()
 }
 
+/// Ten real images with up to 20 synthetic ones, in two scenes and with two kinds of labels.
+const FACTORS: &str = "
+real: data/real
+synthetic: {scene: {file: scenes/dice.yaml, set: [exposure_ev=0]}}
+arms:
+  addition: {real: 10, multiples: [1, 2]}
+factors:
+  - name: fidelity
+    levels: [{name: raster}, {name: traced, scene: [image.renderer=path_traced]}]
+  - name: labels
+    levels: [{name: clean}, {name: faulty, real: {preset: PRESET, severity: 3}}]
+train: {settings: {steps: 10, warmup_steps: 2}}
+smallest_effect: 0.02
+";
+
+/// The path of the project's preset stands in its place.
+fn with_preset(yaml: &str) -> String {
+    let preset = concat!(env!("CARGO_MANIFEST_DIR"), "/presets/label_faults.yaml");
+    yaml.replace("PRESET", preset)
+}
+
+/// An addition arm crossed with two factors of two levels, of whose combinations so many are
+/// tried.
+pub(in crate::experiment) fn plan_with_factors(cells: Option<usize>) -> ExperimentPlan {
+    let cells = cells.map_or(String::new(), |cells| format!("cells: {cells}\n"));
+    parse(&with_preset(&(FACTORS.to_owned() + &cells))).unwrap()
+}
+
 fn parse(yaml: &str) -> Result<ExperimentPlan, SpecError> {
     let path = Path::new("experiment.yaml");
     crate::spec::parse::<ExperimentSpec>(yaml, path, &[])?.into_plan(path, 7)
@@ -274,6 +302,8 @@ fn the_presets_are_sound() {
         ("demo", 3),
         ("tipping_dice", 12),
         ("tipping_blood_cells", 7),
+        ("tipping_nuclei", 11),
+        ("quality_dice", 20),
         ("known_gap", 13),
         ("tipping_faces", 10),
         ("ways_dice", 11),
@@ -283,4 +313,92 @@ fn the_presets_are_sound() {
         let plan = spec.into_plan(&path, 0).unwrap();
         assert_eq!(plan.conditions().len(), conditions, "{name}");
     }
+}
+
+#[test]
+fn factors_are_crossed_and_trainings_that_are_alike_are_one() {
+    let plan = plan_with_factors(None);
+    assert_eq!(plan.crossing.cells.len(), 4);
+    assert_eq!(plan.arms.len(), 4);
+    // Two ratios in four cells; real-only knows no scene, so that it is two.
+    assert_eq!(plan.conditions().len(), 10);
+    let trials = plan.trials();
+    let ids: BTreeSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+    assert_eq!(ids.len(), 50);
+    for id in [
+        "r10-s0-seed7",
+        "r10-s0-labels_faulty-seed7",
+        "r10-s20-fidelity_traced-labels_faulty-seed7",
+    ] {
+        assert!(ids.contains(id), "{id} is missing in {ids:?}");
+    }
+    let sources: Vec<&str> = plan.sources().iter().map(|(name, _)| *name).collect();
+    assert_eq!(sources, ["synthetic", "traced"], "two pools serve four cells");
+    let SyntheticSource::Scene(traced) = plan.sources()[1].1 else {
+        panic!()
+    };
+    assert_eq!(traced.set, ["exposure_ev=0", "image.renderer=path_traced"]);
+    let text = plan.describe(0, None);
+    assert!(text.contains("20 traced, faulty"), "{text}");
+}
+
+#[test]
+fn trials_of_the_first_cell_are_those_of_a_plan_without_factors() {
+    let with = plan_with_factors(None);
+    let at = FACTORS.find("factors:").unwrap();
+    let end = FACTORS.find("train:").unwrap();
+    let without = parse(&(FACTORS[..at].to_owned() + &FACTORS[end..])).unwrap();
+    let first = without.trials();
+    let all = with.trials();
+    assert!(first.iter().all(|trial| all.contains(trial)));
+    let hashes: BTreeSet<String> = all.iter().map(|t| t.hash.as_str().to_owned()).collect();
+    assert_eq!(hashes.len(), all.len());
+}
+
+#[test]
+fn a_training_setting_is_a_factor() {
+    let yaml = FACTORS.replace(
+        "- name: labels\n    levels: [{name: clean}, {name: faulty, real: {preset: PRESET, severity: 3}}]",
+        "- name: length\n    levels: [{name: short}, {name: long, train: [steps=30]}]",
+    );
+    let plan = parse(&yaml).unwrap();
+    let steps: Vec<u64> = (0..4).map(|cell| plan.train_in(cell).steps).collect();
+    assert_eq!(steps, [10, 30, 10, 30]);
+    let wrong = parse(&yaml.replace("steps=30", "stepps=30")).unwrap_err();
+    assert!(wrong.to_string().contains("stepps"), "{wrong}");
+}
+
+#[test]
+fn factors_that_cannot_be_crossed_are_told() {
+    let told = |from: &str, to: &str| {
+        let yaml = with_preset(FACTORS);
+        assert!(yaml.contains(from), "{from}");
+        parse(&yaml.replace(from, to)).unwrap_err().to_string()
+    };
+    for (from, to, expected) in [
+        ("name: labels", "name: fidelity", "names two factors"),
+        ("name: clean", "name: faulty", "names two levels"),
+        ("name: raster", "name: 'a/b'", "other characters"),
+        ("{name: raster}, ", "", "nothing to compare"),
+        ("train:", "cells: 2\ntrain:", "2 is not between 3"),
+        ("train:", "cells: 5\ntrain:", "and 4, all combinations"),
+        ("image.renderer=path_traced", "image.renderer", "there is no `=`"),
+        ("label_faults.yaml", "none.yaml", "none.yaml"),
+        ("train:", "other_synthetic: {x: {dataset: y}}\ntrain:", "levels of a factor"),
+        (
+            "{scene: {file: scenes/dice.yaml, set: [exposure_ev=0]}}",
+            "{dataset: d}",
+            "a level sets keys of a scene",
+        ),
+        (
+            "{name: raster}",
+            "{name: raster, source: {dataset: d}, scene: [a=1]}",
+            "`source` replaces",
+        ),
+    ] {
+        let message = told(from, to);
+        assert!(message.contains(expected), "{expected} is missing in {message}");
+    }
+    let nothing = parse(&(YAML.to_owned() + "cells: 4\n")).unwrap_err().to_string();
+    assert!(nothing.contains("give `factors`"), "{nothing}");
 }

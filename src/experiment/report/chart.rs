@@ -24,14 +24,14 @@ const LABEL_ROOM: f64 = 62.0;
 const REFERENCE_ROOM: f64 = 110.0;
 
 /// Maps data to the drawing.
-struct Axes {
+pub(super) struct Axes {
     x: (f64, f64),
     y: (f64, f64),
     height: f64,
 }
 
 impl Axes {
-    fn new(levels: &[LevelSummary], values: &[f64], height: f64) -> Self {
+    pub(super) fn new(levels: &[LevelSummary], values: &[f64], height: f64) -> Self {
         let high_x = levels.iter().map(|level| level.ratio).fold(0.0, f64::max);
         let margin_x = 0.04 * high_x.max(1e-9);
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -49,17 +49,28 @@ impl Axes {
         }
     }
 
-    fn px(&self, ratio: f64) -> f64 {
+    pub(super) fn px(&self, ratio: f64) -> f64 {
         LEFT + (ratio - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    fn py(&self, value: f64) -> f64 {
+    pub(super) fn py(&self, value: f64) -> f64 {
         let inner = self.height - TOP - BOTTOM;
         TOP + (self.y.1 - value) / (self.y.1 - self.y.0) * inner
     }
 
+    /// The drawing's first tag.
+    pub(super) fn open(&self, description: &str) -> String {
+        open(self.height, description)
+    }
+
     /// Grid, tick labels and titles. Writing to a `String` cannot fail, here and below.
-    fn frame(&self, svg: &mut String, arm: &ArmSummary, y_title: &str, signed: bool) {
+    pub(super) fn frame(
+        &self,
+        svg: &mut String,
+        arm: &ArmSummary,
+        y_title: &str,
+        signed: bool,
+    ) {
         let bottom = self.height - BOTTOM;
         let (ticks, decimals) = round_ticks(self.y.0, self.y.1);
         for tick in ticks {

@@ -44,6 +44,23 @@ pub(super) fn write_figures(
         }
         write(&format!("{name}.csv"), &levels(arm))?;
     }
+    for factors in &summary.factors {
+        let Some(effects) = super::factors::effects(factors, summary.smallest_effect) else {
+            continue;
+        };
+        let name = format!("factors_{}", factors.kind.name());
+        write(&format!("{name}.svg"), &standalone(&effects))?;
+        let mut csv = "factor,change,ap_difference,low,high\n".to_owned();
+        for effect in factors.main_effects.iter().chain(&factors.interactions) {
+            csv.push_str(&format!(
+                "{},\"{}\",{}\n",
+                effect.factor,
+                effect.change,
+                numbers(Some(effect.difference))
+            ));
+        }
+        write(&format!("{name}.csv"), &csv)?;
+    }
     if let Some(rate) = &summary.exchange_rate
         && let Some(curve) = learning_curve(rate, summary)
     {

@@ -13,6 +13,8 @@ use super::super::tipping_point::{
 };
 use super::super::trial::TrialResult;
 use super::chart;
+use super::factors::write_factors;
+use super::overlay::write_overlays;
 use super::why::{write_sources, write_why, write_worth};
 use crate::dataset::DatasetError;
 use crate::html::{STYLE, escape};
@@ -55,13 +57,22 @@ pub(super) fn render(
         summary.trials_total,
         summary.seeds_used.len()
     );
-    for arm in &summary.arms {
+    for arm in summary.arms.iter().filter(|arm| arm.cell == 0) {
         let tone = tone(arm);
         let _ = writeln!(
             html,
             "<p class=\"verdict {tone}\">{}</p>",
             escape(&arm.sentence)
         );
+    }
+    for factors in &summary.factors {
+        let tone = if factors.refusal.is_some() {
+            "muted"
+        } else {
+            "open"
+        };
+        let sentence = escape(&factors.sentence);
+        let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
     }
     if let Some(rate) = &summary.exchange_rate {
         let tone = if rate.refusal.is_some() {
@@ -72,10 +83,25 @@ pub(super) fn render(
         let sentence = escape(&rate.sentence);
         let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
     }
+    write_overlays(&mut html, summary);
     for arm in &summary.arms {
+        // Those of further cells are summed up in the factors' effects.
+        if arm.cell > 0 {
+            let name = arm.source.as_deref().unwrap_or_default();
+            let _ = writeln!(
+                html,
+                "<details><summary>{}: {}</summary>",
+                arm_title(arm),
+                escape(name)
+            );
+        }
         write_arm(&mut html, plan, arm, summary);
         write_exhibits(&mut html, arm, results, out)?;
+        if arm.cell > 0 {
+            html.push_str("</details>\n");
+        }
     }
+    write_factors(&mut html, summary);
     write_worth(&mut html, summary);
     write_sources(&mut html, summary);
     write_ways(&mut html, summary);

@@ -116,7 +116,7 @@ impl<'a> Grid<'a> {
             return None;
         }
         let mut joint = self.conditions.clone();
-        joint.retain(|condition| condition.regime == Regime::Joint);
+        joint.retain(|condition| condition.regime == Regime::Joint && condition.cell == 0);
         let grid = self.of(&joint);
         let layout = grid.ap.as_ref().filter(|layout| !layout.is_degenerate())?;
         let rows = || grid.conditions.iter().copied().zip(0..);

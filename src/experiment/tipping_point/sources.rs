@@ -44,7 +44,12 @@ pub struct SourceComparison {
 impl Grid<'_> {
     /// Compares each further source with the first, arm by arm.
     pub(super) fn sources(&self, plan: &ExperimentPlan) -> Vec<SourceSummary> {
-        let further: Vec<&Arm> = plan.arms.iter().filter(|arm| arm.source > 0).collect();
+        // With factors the sources are levels of one.
+        let further: Vec<&Arm> = plan
+            .arms
+            .iter()
+            .filter(|arm| arm.source > 0 && plan.crossing.is_empty())
+            .collect();
         // Ratios, main effect and interaction of every arm, also those that cannot be said.
         let family = further.iter().map(|arm| arm.levels.len() + 1).sum();
         let compared = further.iter().filter_map(|arm| {
@@ -66,11 +71,11 @@ impl Grid<'_> {
         first: &Arm,
         family: usize,
     ) -> SourceSummary {
-        let name = |source| plan.source_name(source).unwrap_or_default().to_owned();
+        let name = |arm| plan.setting_name(arm).unwrap_or_default();
         let mut summary = SourceSummary {
             kind: arm.kind,
-            name: name(arm.source),
-            reference: name(0),
+            name: name(arm),
+            reference: name(first),
             sentence: String::new(),
             refusal: None,
             comparisons: Vec::new(),

@@ -70,8 +70,8 @@ impl Grid<'_> {
         compared
             .into_iter()
             .map(|(arm, grid, comparisons)| {
-                let source = plan.source_name(arm.source);
-                grid.way(arm, source, comparisons, family)
+                let source = plan.setting_name(arm);
+                grid.way(arm, source.as_deref(), comparisons, family)
             })
             .collect()
     }
