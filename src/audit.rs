@@ -10,6 +10,7 @@
 
 mod chart;
 mod classifier;
+mod diversity;
 mod feature;
 mod gap;
 mod page;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use classifier::Separation;
+pub use classifier::{Separation, domain_auc};
+pub use diversity::DiversityScale;
 pub use feature::Feature;
 pub use gap::{Breadth, Difference, FeatureGap, Gap, SetSummary, Shift, Spread, compare};
 pub use page::{GapFiles, write_gap};

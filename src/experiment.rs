@@ -55,8 +55,8 @@ pub use statistics::{
     seeds_needed, t_quantile,
 };
 pub use tipping_point::{
-    ArmSummary, FactorEffect, FactorSummary, HarmOnset, LevelSummary, Refusal, SourceComparison, SourceSummary, Standing,
-    Summary, WayComparison, WaySummary, Why, analyse,
+    ArmSummary, FactorEffect, FactorSummary, HarmOnset, LevelSummary, Refusal, SourceComparison,
+    SourceSummary, Standing, Summary, WayComparison, WaySummary, Why, analyse,
 };
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 

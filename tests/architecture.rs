@@ -15,7 +15,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evaluation", &["dataset"]),
     (
         "experiment",
-        &["augment", "dataset", "detector", "evaluation", "mix"],
+        &[
+            "audit",
+            "augment",
+            "dataset",
+            "detector",
+            "evaluation",
+            "mix",
+        ],
     ),
     ("generate", &["augment", "dataset", "render", "scene"]),
     ("html", &[]),

@@ -3,6 +3,8 @@
 //! A two-sample test by classification (Lopez-Paz and Oquab 2017): if images that the
 //! classifier was not trained on can be told apart, the sets differ.
 
+use std::collections::BTreeMap;
+
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -95,6 +97,40 @@ pub(super) fn separate(
         folds: FOLDS,
         inputs: rows.inputs.clone(),
     })
+}
+
+/// How well a classifier tells two sets apart by any numbers of their images, each beside the
+/// name of its group: the cross-validated area under the ROC curve, as in [`Separation`].
+/// `None` where a set has fewer than ten groups.
+pub fn domain_auc(
+    real: &[(String, Vec<f64>)],
+    synthetic: &[(String, Vec<f64>)],
+    key: &SeedKey,
+) -> Option<f64> {
+    let mut is_real = Vec::new();
+    let mut group = Vec::new();
+    for (set, real) in [(real, true), (synthetic, false)] {
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        for (name, _) in set {
+            let next = is_real.len();
+            let number = *numbers.entry(name).or_insert(next);
+            if number == next {
+                is_real.push(real);
+            }
+            group.push(number);
+        }
+        if numbers.len() < MIN_GROUPS {
+            return None;
+        }
+    }
+    let values = real.iter().chain(synthetic);
+    let rows = Rows {
+        values: values.map(|(_, numbers)| numbers.clone()).collect(),
+        group,
+        inputs: Vec::new(),
+    };
+    let mut folds = key.generator("folds", 0);
+    Some(cross_validated_auc(&rows, &is_real, &mut folds))
 }
 
 /// The area under the ROC curve over pairs of one fold. Scores of different folds come from

@@ -417,8 +417,28 @@ fn way([higher, lower]: [f64; 2], crosses: bool, real: &Spread, synthetic: &Spre
     }
 }
 
-/// What the classifier sees of each image: real ones first, with their groups. Of an image's
-/// boxes it sees their number, the means of their features and the greatest overlap.
+/// One image's numbers: of its pixels, and of its boxes their number, the means of their
+/// features and the greatest overlap.
+pub(super) fn image_row(image: &ImageMeasures, with_boxes: bool) -> Vec<f64> {
+    let overlap = BOX_FEATURES.len() - 1;
+    let mut row = image.pixels.to_vec();
+    if with_boxes {
+        let count = image.boxes.len() as f64;
+        row.push(count);
+        row.extend((0..BOX_FEATURES.len()).map(|index| {
+            let values = image.boxes.iter().map(|measured| measured[index]);
+            if index == overlap {
+                values.fold(0.0, f64::max)
+            } else {
+                // NaN where there are no boxes: not known.
+                values.sum::<f64>() / count
+            }
+        }));
+    }
+    row
+}
+
+/// What the classifier sees of each image: real ones first, with their groups.
 fn rows(real: &Measured, synthetic: &Measured, with_boxes: bool) -> Rows {
     let overlap = BOX_FEATURES.len() - 1;
     let mut inputs: Vec<String> = PIXEL_FEATURES.iter().map(|f| f.name.to_owned()).collect();
@@ -429,23 +449,7 @@ fn rows(real: &Measured, synthetic: &Measured, with_boxes: bool) -> Rows {
             format!("{summary} {}", feature.name)
         }));
     }
-    let row = |image: &ImageMeasures| {
-        let mut row = image.pixels.to_vec();
-        if with_boxes {
-            let count = image.boxes.len() as f64;
-            row.push(count);
-            row.extend((0..BOX_FEATURES.len()).map(|index| {
-                let values = image.boxes.iter().map(|measured| measured[index]);
-                if index == overlap {
-                    values.fold(0.0, f64::max)
-                } else {
-                    // NaN where there are no boxes: not known.
-                    values.sum::<f64>() / count
-                }
-            }));
-        }
-        row
-    };
+    let row = |image: &ImageMeasures| image_row(image, with_boxes);
     let offset = real.group_count();
     let later = synthetic.group.iter().map(|group| group + offset);
     Rows {

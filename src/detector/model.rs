@@ -106,6 +106,15 @@ impl Model {
         self.detect(&self.backbone.forward(images))
     }
 
+    /// `[N, H, W, 3]` to the mean over each image of what the finest head reads: `[N, C]`.
+    pub fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+        let maps = self.neck.forward(&self.backbone.forward(images));
+        let finest = maps.into_iter().next().expect("there is a head");
+        let [images, height, width, channels] = finest.dims();
+        let cells = finest.reshape([images, height * width, channels]);
+        cells.mean_dim(1).reshape([images, channels])
+    }
+
     fn detect(&self, features: &[Tensor<4>]) -> Tensor<2> {
         let maps = self.neck.forward(features);
         let heads = self.heads.iter().zip(maps);

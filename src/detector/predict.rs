@@ -19,7 +19,7 @@ use super::loss::LOG_SIZE_BOUNDS;
 use super::model::Model;
 use super::view::plain_input;
 use crate::annotation::{BoundingBox, Detection};
-use crate::dataset::{Dataset, DatasetError, read_image};
+use crate::dataset::{Dataset, DatasetError, Sample, read_image};
 use crate::observer::Observer;
 use crate::seed::SeedKey;
 
@@ -117,17 +117,7 @@ impl Detector {
         observer.begin("predict", dataset.samples.len() as u64, 0);
         let mut detections = Vec::new();
         for samples in dataset.samples.chunks(BATCH) {
-            let inputs: Vec<(Vec<f32>, Letterbox)> = samples
-                .par_iter()
-                .map(|sample| {
-                    let image = read_image(&sample.path)?;
-                    self.input(image, (sample.width, sample.height))
-                        .map_err(|message| DatasetError::Image {
-                            path: sample.path.clone(),
-                            message,
-                        })
-                })
-                .collect::<Result<_, _>>()?;
+            let inputs = self.inputs(samples)?;
             for (sample, boxes) in samples.iter().zip(self.detect(inputs)) {
                 let (width, height) = (f64::from(sample.width), f64::from(sample.height));
                 detections.extend(boxes.into_iter().filter_map(|found| {
@@ -143,6 +133,51 @@ impl Detector {
         }
         observer.end();
         Ok(detections)
+    }
+
+    /// What the detector makes of each image of a data set, in its order: the mean over the
+    /// image of the features that the finest head reads.
+    ///
+    /// # Errors
+    /// An unreadable image.
+    pub fn embed(&self, dataset: &Dataset) -> Result<Vec<Vec<f64>>, DetectorError> {
+        let mut embedded = Vec::new();
+        for samples in dataset.samples.chunks(BATCH) {
+            let (images, _) = self.tensor(self.inputs(samples)?);
+            let features = self.model.embed(images);
+            let [_, channels] = features.dims();
+            let values: Vec<f32> = features
+                .into_data()
+                .try_to_vec()
+                .expect("the network computes in 32-bit floats");
+            let rows = values.chunks_exact(channels);
+            embedded.extend(rows.map(|row| row.iter().copied().map(f64::from).collect::<Vec<_>>()));
+        }
+        Ok(embedded)
+    }
+
+    /// Images as the network takes them, and where in the input they lie.
+    fn inputs(&self, samples: &[Sample]) -> Result<Vec<(Vec<f32>, Letterbox)>, DetectorError> {
+        let inputs: Result<_, DatasetError> = samples
+            .par_iter()
+            .map(|sample| {
+                let image = read_image(&sample.path)?;
+                self.input(image, (sample.width, sample.height))
+                    .map_err(|message| DatasetError::Image {
+                        path: sample.path.clone(),
+                        message,
+                    })
+            })
+            .collect();
+        Ok(inputs?)
+    }
+
+    fn tensor(&self, inputs: Vec<(Vec<f32>, Letterbox)>) -> (Tensor<4>, Vec<Letterbox>) {
+        let input = self.config.plan.input;
+        let shape = [inputs.len(), input.height, input.width, 3];
+        let (pixels, letterboxes): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
+        let data = TensorData::new(pixels.concat(), shape);
+        (Tensor::from_data(data, &self.device), letterboxes)
     }
 
     /// Detections in one image, best first.
@@ -207,9 +242,7 @@ impl Detector {
     /// Runs the network and decodes its map, in pixels of each image.
     fn detect(&self, inputs: Vec<(Vec<f32>, Letterbox)>) -> Vec<Vec<ScoredBox>> {
         let plan = &self.config.plan;
-        let shape = [inputs.len(), plan.input.height, plan.input.width, 3];
-        let (pixels, letterboxes): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
-        let images = Tensor::<4>::from_data(TensorData::new(pixels.concat(), shape), &self.device);
+        let (images, letterboxes) = self.tensor(inputs);
         let output: Vec<f32> = self
             .model
             .predict(images)

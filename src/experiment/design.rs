@@ -115,7 +115,12 @@ pub(super) fn choose(counts: &[usize], wanted: usize) -> Vec<Vec<usize>> {
         let mut value = f64::NEG_INFINITY;
         // It is positive definite, so that neither of the two fails.
         while let Some(factor) = information(&chosen).cholesky() {
-            value = factor.l_dirty().diagonal().iter().map(|d| 2.0 * d.ln()).sum();
+            value = factor
+                .l_dirty()
+                .diagonal()
+                .iter()
+                .map(|d| 2.0 * d.ln())
+                .sum();
             let Some((place, cell)) = best_exchange(&chosen, &all_rows, &factor.inverse()) else {
                 break;
             };
@@ -310,7 +315,10 @@ mod tests {
             70.0, 96.0,
         ];
         let rate = |levels: &[usize]| -> f64 {
-            let index = levels.iter().rev().fold(0, |index, level| 2 * index + level);
+            let index = levels
+                .iter()
+                .rev()
+                .fold(0, |index, level| 2 * index + level);
             standard[index]
         };
         let model = Model::of(&counts, &cells).unwrap();
@@ -328,7 +336,10 @@ mod tests {
                 second: (b, 1),
             })
         };
-        assert!(near(&[pair(0, 2), pair(0, 3)], &[2.0 * -18.125, 2.0 * 16.625]));
+        assert!(near(
+            &[pair(0, 2), pair(0, 3)],
+            &[2.0 * -18.125, 2.0 * 16.625]
+        ));
     }
 
     #[test]
@@ -337,8 +348,14 @@ mod tests {
         let cells = combinations(&counts);
         let model = Model::of(&counts, &cells).unwrap();
         assert!(!model.mixes_pairs_with_main_effects());
-        let weights = model.weights(Effect::Main { factor: 0, level: 2 });
-        assert!(near(&weights, &[-0.5, -0.5, 0.0, 0.0, 0.5, 0.5]), "{weights:?}");
+        let weights = model.weights(Effect::Main {
+            factor: 0,
+            level: 2,
+        });
+        assert!(
+            near(&weights, &[-0.5, -0.5, 0.0, 0.0, 0.5, 0.5]),
+            "{weights:?}"
+        );
         assert_eq!(model.effects().len(), 2 + 1 + 2);
         for effect in model.effects() {
             assert!(model.weights(effect).iter().sum::<f64>().abs() < 1e-9);
@@ -354,8 +371,14 @@ mod tests {
         assert_eq!(cells[0], [0; 4]);
         let model = Model::of(&counts, &cells).unwrap();
         assert!(!model.mixes_pairs_with_main_effects(), "{cells:?}");
-        let weights = model.weights(Effect::Main { factor: 2, level: 1 });
-        assert!(weights.iter().all(|w| (w.abs() - 0.25).abs() < 1e-9), "{weights:?}");
+        let weights = model.weights(Effect::Main {
+            factor: 2,
+            level: 1,
+        });
+        assert!(
+            weights.iter().all(|w| (w.abs() - 0.25).abs() < 1e-9),
+            "{weights:?}"
+        );
     }
 
     #[test]
@@ -379,10 +402,15 @@ mod tests {
         for wanted in fewest_cells(&counts)..=12 {
             let cells = choose(&counts, wanted);
             let model = Model::of(&counts, &cells).unwrap();
-            for (factor, level, expected) in [(0, 1, 0.05), (1, 1, -0.02), (1, 2, 0.04), (2, 1, 0.01)] {
+            for (factor, level, expected) in
+                [(0, 1, 0.05), (1, 1, -0.02), (1, 2, 0.04), (2, 1, 0.01)]
+            {
                 let weights = model.weights(Effect::Main { factor, level });
                 let found: f64 = weights.iter().zip(&cells).map(|(w, c)| w * truth(c)).sum();
-                assert!((found - expected).abs() < 1e-9, "{wanted} cells: {found} for {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-9,
+                    "{wanted} cells: {found} for {expected}"
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The executor that draws a mixture, trains the bundled detector and evaluates it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use super::regime::{DETECTOR, stages};
 use super::sources::{Sources, detection_exhibits, training_exhibits};
 use super::trial::{Measurement, Regime, Trial};
 use super::{Executor, ExperimentError};
+use crate::audit::{AuditError, DiversityScale, domain_auc};
 use crate::augment::{AugmentError, augment_dataset};
 use crate::dataset::{Dataset, DatasetError, Sample, write_atomically};
-use crate::detector::Detector;
+use crate::detector::{Detector, DetectorError};
 use crate::mix::{MixError, MixPlan, Policy, Source};
 use crate::observer::Observer;
 use crate::seed::SeedKey;
@@ -31,6 +33,9 @@ const TREATED: &str = "treated";
 pub struct DetectorExecutor {
     sources: Sources,
     plan: ExperimentPlan,
+    /// Of the real training images, so that the diversity of all trials has one unit. Measured
+    /// by the first trial that needs it.
+    diversity: OnceLock<DiversityScale>,
 }
 
 impl DetectorExecutor {
@@ -39,6 +44,7 @@ impl DetectorExecutor {
         DetectorExecutor {
             sources,
             plan: plan.clone(),
+            diversity: OnceLock::new(),
         }
     }
 
@@ -114,6 +120,34 @@ impl DetectorExecutor {
             }
         }
         Ok(all)
+    }
+
+    /// Vendi score of the training images.
+    fn diversity(&self, train: &Dataset) -> Result<f64, AuditError> {
+        let scale = match self.diversity.get() {
+            Some(scale) => scale,
+            None => {
+                let measured = DiversityScale::of(&self.sources.real)?;
+                self.diversity.get_or_init(|| measured)
+            }
+        };
+        scale.vendi_score(train)
+    }
+
+    /// How well the detector's features tell the real test images from the synthetic ones.
+    fn domain_auc(
+        &self,
+        detector: &Detector,
+        synthetic: &Dataset,
+        seed: u64,
+    ) -> Result<Option<f64>, DetectorError> {
+        let embedded = |images: &Dataset| -> Result<Vec<(String, Vec<f64>)>, DetectorError> {
+            let groups = images.samples.iter().map(|s| s.group().to_owned());
+            Ok(groups.zip(detector.embed(images)?).collect())
+        };
+        let (real, made) = (embedded(&self.sources.test)?, embedded(synthetic)?);
+        let key = SeedKey::new(b"domain classifier", seed);
+        Ok(domain_auc(&real, &made, &key))
     }
 
     /// The images of a trial after what its cell does to them. What happens to an image depends
@@ -204,13 +238,8 @@ impl Executor for DetectorExecutor {
             .treated(train, trial, folder, &inner)
             .map_err(|error| fail(error.to_string()))?;
         let settings = self.plan.train_in(trial.condition.cell);
-        let stages = stages(
-            trial.condition.regime,
-            settings,
-            &self.plan.regimes,
-            folder,
-        )
-        .map_err(|error| fail(error.to_string()))?;
+        let stages = stages(trial.condition.regime, settings, &self.plan.regimes, folder)
+            .map_err(|error| fail(error.to_string()))?;
         let mut steps = 0;
         for stage in stages {
             let images = stage.images(&train);
@@ -229,6 +258,12 @@ impl Executor for DetectorExecutor {
             .map_err(|error| fail(error.to_string()))?;
         let evaluation = examined.evaluation;
         let synthetic = &self.sources.pools[trial.condition.source].test;
+        let diversity = self
+            .diversity(&train)
+            .map_err(|error| fail(error.to_string()))?;
+        let domain_auc = self
+            .domain_auc(&detector, synthetic, trial.seed)
+            .map_err(|error| fail(error.to_string()))?;
         let synthetic_stats = if synthetic.samples.is_empty() {
             None
         } else {
@@ -265,6 +300,8 @@ impl Executor for DetectorExecutor {
             redrawn: Some(examined.redrawn),
             errors: Some(examined.errors),
             synthetic_stats,
+            diversity: Some(diversity),
+            domain_auc,
             steps,
             exhibits,
         })
@@ -323,10 +360,11 @@ mod tests {
     use rand::RngExt;
 
     use super::super::plan::tests::plan_with_ways;
-    use super::super::plan::{Arm, ArmKind};
+    use super::super::plan::{Arm, ArmKind, Cell, Factor};
     use super::super::regime::AugmentationSettings;
     use super::super::run;
     use super::super::sources::Pool;
+    use super::super::trial::Condition;
     use super::*;
     use crate::annotation::{Annotation, BoundingBox, Category};
     use crate::dataset::{Origin, Record};
@@ -534,6 +572,65 @@ mod tests {
             .unwrap();
         assert_eq!(measured.steps, 5);
         assert!(measured.synthetic_stats.is_some() && measured.redrawn.is_some());
+    }
+
+    /// A cell whose real images lose their labels and whose synthetic ones stay.
+    #[test]
+    fn a_cell_treats_the_images_that_it_names_alike_at_every_ratio() {
+        let folder = tempfile::tempdir().unwrap();
+        let preset = folder.path().join("unlabelled.yaml");
+        std::fs::write(&preset, "steps: [{transform: {label_missing: {share: 1}}}]").unwrap();
+        let mut plan = plan();
+        plan.crossing.factors = vec![Factor {
+            name: "labels".into(),
+            levels: vec!["clean".into(), "none".into()],
+        }];
+        let cell = |level: usize| Cell {
+            levels: vec![level],
+            source: 0,
+            train: None,
+            real: Vec::new(),
+            synthetic: Vec::new(),
+        };
+        plan.crossing.cells = vec![cell(0), cell(1)];
+        plan.crossing.cells[1].real = vec![AugmentationSettings::of(&preset, &[], None).unwrap()];
+        let executor = DetectorExecutor::new(sources(folder.path()), &plan);
+        let mut trial = plan.trials().remove(0);
+        trial.condition = Condition::joint(2, 2);
+        let treated = |cell: usize| {
+            let mut trial = trial.clone();
+            trial.condition.cell = cell;
+            let drawn = executor.draw(&trial, &Silent).unwrap();
+            let out = folder.path().join(format!("trial_{cell}"));
+            let treated = executor.treated(drawn.clone(), &trial, &out, &Silent);
+            (drawn, treated.unwrap())
+        };
+        let (drawn, same) = treated(0);
+        let paths = |images: &Dataset| -> Vec<_> {
+            images.samples.iter().map(|s| s.path.clone()).collect()
+        };
+        assert_eq!(paths(&same), paths(&drawn));
+        let (drawn, changed) = treated(1);
+        for (before, after) in drawn.samples.iter().zip(&changed.samples) {
+            let is_real = before.record.counts_as_real();
+            assert_eq!(after.record.counts_as_real(), is_real);
+            assert_eq!(after.id, before.id);
+            let left = if is_real { 0 } else { before.annotations.len() };
+            assert_eq!(after.annotations.len(), left);
+        }
+        trial.condition.cell = 1;
+        let out = folder.path().join("whole");
+        let measured = executor.run(&trial, &out, &Silent).unwrap();
+        assert!(
+            measured
+                .diversity
+                .is_some_and(|score| (1.0..=4.0).contains(&score))
+        );
+        assert_eq!(
+            measured.domain_auc, None,
+            "two images of a kind are too few"
+        );
+        assert!(!out.join(TREATED).exists(), "they are removed");
     }
 
     #[test]

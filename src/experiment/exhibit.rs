@@ -23,6 +23,8 @@ pub enum ExhibitKind {
     TrainSynthetic,
     /// A test image with what the detector found.
     Detections,
+    /// A test image that the detector does worst on, with what it found.
+    Worst,
 }
 
 /// A picture in the trial's folder.

@@ -20,11 +20,11 @@ use crate::seed::PlanHash;
 use crate::spec::{Override, Problems, SpecError};
 
 use arms::largest_need;
-pub use factors::{Cell, Crossing, Factor, FactorSpec, LevelSpec, TreatmentSpec};
 pub use arms::{
     AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, LearningCurveSpec,
     Level, PretrainingSpec, SubstitutionSpec,
 };
+pub use factors::{Cell, Crossing, Factor, FactorSpec, LevelSpec, TreatmentSpec};
 
 /// Seeds of an experiment that names none: fewer allow no claim.
 const DEFAULT_SEEDS: u64 = 5;
@@ -347,7 +347,11 @@ impl ExperimentPlan {
             return self.crossing.name(arm.cell);
         }
         let sources = self.sources();
-        let name = || sources.get(arm.source).map_or(FIRST_SOURCE, |(name, _)| name);
+        let name = || {
+            sources
+                .get(arm.source)
+                .map_or(FIRST_SOURCE, |(name, _)| name)
+        };
         (sources.len() > 1).then(|| name().to_owned())
     }
 
@@ -431,7 +435,8 @@ impl ExperimentPlan {
     /// Settings of the trainings in a cell.
     pub fn train_in(&self, cell: usize) -> &TrainPlan {
         let own = self.crossing.cells.get(cell);
-        own.and_then(|cell| cell.train.as_ref()).unwrap_or(&self.train)
+        own.and_then(|cell| cell.train.as_ref())
+            .unwrap_or(&self.train)
     }
 
     /// How many synthetic images the largest trial needs.

@@ -74,7 +74,10 @@ fn csv(results: &[TrialResult], crossing: &Crossing) -> String {
             condition.n_real,
             condition.n_synthetic,
             condition.source + 1,
-            crossing.name(condition.cell).unwrap_or_default().replace(", ", "+"),
+            crossing
+                .name(condition.cell)
+                .unwrap_or_default()
+                .replace(", ", "+"),
             condition.regime.name(),
             result.trial.seed,
             stats.join(","),
@@ -277,9 +280,16 @@ mod tests {
         let verdicts = html.matches("<p class=\"verdict").count();
         assert_eq!(verdicts, 2, "the first cell's arm and the factors");
         let csv = std::fs::read_to_string(folder.path().join("figures/factors_addition.csv"));
-        assert!(csv.unwrap().contains("labels,\"faulty in place of clean\","));
+        assert!(
+            csv.unwrap()
+                .contains("labels,\"faulty in place of clean\",")
+        );
         let rows = std::fs::read_to_string(&files.csv).unwrap();
-        assert!(rows.contains("r10-s20-fidelity_traced-labels_faulty-seed7,10,20,2,traced+faulty,joint"));
+        assert!(
+            rows.contains(
+                "r10-s20-fidelity_traced-labels_faulty-seed7,10,20,2,traced+faulty,joint"
+            )
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
 use super::{DataRecord, ExperimentError, Trial};
 use crate::annotation::{Annotation, BoundingBox, Category, Detection};
-use crate::dataset::{Dataset, DatasetError, Origin, Split};
+use crate::dataset::{Dataset, DatasetError, Origin, Sample, Split};
 use crate::mix::{HeldOut, MixError};
 use crate::observer::Silent;
 use crate::seed::PlanHash;
@@ -429,8 +429,8 @@ pub(super) fn training_exhibits(
     Ok(exhibits)
 }
 
-/// Draws what was found on a few test images, the same in every trial: spread evenly
-/// over the split, among those with labels.
+/// Draws what was found on a few test images: the same in every trial, spread evenly over the
+/// split, and those that this detector does worst on. All have labels.
 ///
 /// # Errors
 /// An image that cannot be read, or a file that cannot be written.
@@ -443,17 +443,27 @@ pub(super) fn detection_exhibits(
     if !trial.exhibits {
         return Ok(Vec::new());
     }
-    let labelled: Vec<_> = test
+    let labelled: Vec<&Sample> = test
         .samples
         .iter()
         .filter(|sample| !sample.annotations.is_empty())
         .collect();
+    let mut worst: Vec<(f64, &Sample)> = labelled
+        .iter()
+        .map(|sample| (harmonic_mean(sample, &drawn(sample, detections)), *sample))
+        .collect();
+    // Of equal ones the first of the split.
+    worst.sort_by(|a, b| a.0.total_cmp(&b.0));
     let step = labelled.len().div_ceil(EXHIBITS).max(1);
+    let spread = labelled.iter().step_by(step).copied();
+    let worst = worst.iter().take(EXHIBITS).map(|(_, sample)| *sample);
     let mut exhibits = Vec::new();
-    for (index, sample) in labelled.iter().step_by(step).enumerate() {
-        let boxes: Vec<(BoundingBox, [u8; 3])> = detections
+    let spread = spread.map(|sample| (ExhibitKind::Detections, "test", sample));
+    let worst = worst.map(|sample| (ExhibitKind::Worst, "worst", sample));
+    for (index, (kind, name, sample)) in spread.chain(worst).enumerate() {
+        let found = drawn(sample, detections);
+        let boxes: Vec<(BoundingBox, [u8; 3])> = found
             .iter()
-            .filter(|found| found.image_id == sample.id && found.score >= DRAWN_SCORE)
             .map(|found| (found.bbox, colour(found, &sample.annotations)))
             .collect();
         let right = boxes.iter().filter(|(_, c)| *c == RIGHT_COLOUR).count();
@@ -464,20 +474,41 @@ pub(super) fn detection_exhibits(
             sample.annotations.len()
         );
         exhibits.push(draw_exhibit(
-            ExhibitKind::Detections,
+            kind,
             &sample.path,
             &boxes,
             folder,
-            &format!("test_{index}"),
+            &format!("{name}_{index}"),
             caption,
         )?);
     }
     Ok(exhibits)
 }
 
+/// What is drawn of the detections on an image.
+fn drawn<'a>(sample: &Sample, detections: &'a [Detection]) -> Vec<&'a Detection> {
+    detections
+        .iter()
+        .filter(|found| found.image_id == sample.id && found.score >= DRAWN_SCORE)
+        .collect()
+}
+
+/// Of precision and recall on one image with labels, in `0..=1`: each label counts for the best
+/// detection of its class that overlaps it enough.
+fn harmonic_mean(sample: &Sample, found: &[&Detection]) -> f64 {
+    let is_found = |label: &&Annotation| found.iter().any(|found| is_right(found, label));
+    let right = sample.annotations.iter().filter(is_found).count();
+    2.0 * right as f64 / (found.len() + sample.annotations.len()).max(1) as f64
+}
+
+fn is_right(found: &Detection, label: &Annotation) -> bool {
+    label.category_id == found.category_id && label.bbox.iou(&found.bbox) >= RIGHT_IOU
+}
+
 fn colour(found: &Detection, labels: &[Annotation]) -> [u8; 3] {
-    let is_right = labels.iter().any(|label| {
-        label.category_id == found.category_id && label.bbox.iou(&found.bbox) >= RIGHT_IOU
-    });
-    if is_right { RIGHT_COLOUR } else { WRONG_COLOUR }
+    if labels.iter().any(|label| is_right(found, label)) {
+        RIGHT_COLOUR
+    } else {
+        WRONG_COLOUR
+    }
 }

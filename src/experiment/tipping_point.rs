@@ -274,10 +274,7 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let arms: Vec<ArmSummary> = plan
         .arms
         .iter()
-        .map(|arm| {
-            grid.of(&arm.conditions())
-                .arm(arm, plan.setting_name(arm))
-        })
+        .map(|arm| grid.of(&arm.conditions()).arm(arm, plan.setting_name(arm)))
         .collect();
     let ways = grid.ways(plan);
     let sources = grid.sources(plan);

@@ -137,6 +137,13 @@ pub struct Measurement {
     /// The twelve numbers on synthetic images that no trial trains on.
     #[serde(default)]
     pub synthetic_stats: Option<[f64; 12]>,
+    /// Vendi score of the training images.
+    #[serde(default)]
+    pub diversity: Option<f64>,
+    /// How well real and synthetic images, neither trained on, are told apart by what the
+    /// detector makes of them: an area under the ROC curve.
+    #[serde(default)]
+    pub domain_auc: Option<f64>,
     /// Optimiser steps taken.
     #[serde(default)]
     pub steps: u64,

@@ -364,7 +364,10 @@ fn source_of(
         );
         return 0;
     }
-    let mut source = replacing.first().map_or(synthetic, |source| *source).clone();
+    let mut source = replacing
+        .first()
+        .map_or(synthetic, |source| *source)
+        .clone();
     let set: Vec<String> = own.iter().flat_map(|level| level.scene.clone()).collect();
     match &mut source {
         SyntheticSource::Scene(SceneSource { set: own, .. }) => own.extend(set),

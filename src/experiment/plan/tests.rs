@@ -333,7 +333,11 @@ fn factors_are_crossed_and_trainings_that_are_alike_are_one() {
         assert!(ids.contains(id), "{id} is missing in {ids:?}");
     }
     let sources: Vec<&str> = plan.sources().iter().map(|(name, _)| *name).collect();
-    assert_eq!(sources, ["synthetic", "traced"], "two pools serve four cells");
+    assert_eq!(
+        sources,
+        ["synthetic", "traced"],
+        "two pools serve four cells"
+    );
     let SyntheticSource::Scene(traced) = plan.sources()[1].1 else {
         panic!()
     };
@@ -382,9 +386,17 @@ fn factors_that_cannot_be_crossed_are_told() {
         ("{name: raster}, ", "", "nothing to compare"),
         ("train:", "cells: 2\ntrain:", "2 is not between 3"),
         ("train:", "cells: 5\ntrain:", "and 4, all combinations"),
-        ("image.renderer=path_traced", "image.renderer", "there is no `=`"),
+        (
+            "image.renderer=path_traced",
+            "image.renderer",
+            "there is no `=`",
+        ),
         ("label_faults.yaml", "none.yaml", "none.yaml"),
-        ("train:", "other_synthetic: {x: {dataset: y}}\ntrain:", "levels of a factor"),
+        (
+            "train:",
+            "other_synthetic: {x: {dataset: y}}\ntrain:",
+            "levels of a factor",
+        ),
         (
             "{scene: {file: scenes/dice.yaml, set: [exposure_ev=0]}}",
             "{dataset: d}",
@@ -397,8 +409,13 @@ fn factors_that_cannot_be_crossed_are_told() {
         ),
     ] {
         let message = told(from, to);
-        assert!(message.contains(expected), "{expected} is missing in {message}");
+        assert!(
+            message.contains(expected),
+            "{expected} is missing in {message}"
+        );
     }
-    let nothing = parse(&(YAML.to_owned() + "cells: 4\n")).unwrap_err().to_string();
+    let nothing = parse(&(YAML.to_owned() + "cells: 4\n"))
+        .unwrap_err()
+        .to_string();
     assert!(nothing.contains("give `factors`"), "{nothing}");
 }

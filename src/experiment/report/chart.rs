@@ -64,13 +64,7 @@ impl Axes {
     }
 
     /// Grid, tick labels and titles. Writing to a `String` cannot fail, here and below.
-    pub(super) fn frame(
-        &self,
-        svg: &mut String,
-        arm: &ArmSummary,
-        y_title: &str,
-        signed: bool,
-    ) {
+    pub(super) fn frame(&self, svg: &mut String, arm: &ArmSummary, y_title: &str, signed: bool) {
         let bottom = self.height - BOTTOM;
         let (ticks, decimals) = round_ticks(self.y.0, self.y.1);
         for tick in ticks {

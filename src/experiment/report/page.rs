@@ -305,14 +305,27 @@ fn write_exhibits(
         first.trial.seed
     );
     type Shows = fn(ExhibitKind) -> bool;
-    let strips: [(&str, Shows); 2] = [
-        ("Training images", |kind| kind != ExhibitKind::Detections),
+    let strips: [(&str, Shows); 3] = [
+        ("Training images", |kind| {
+            matches!(kind, ExhibitKind::TrainReal | ExhibitKind::TrainSynthetic)
+        }),
         (
             "Detections on real test images: right ones green, wrong ones orange",
             |kind| kind == ExhibitKind::Detections,
         ),
+        (
+            "The real test images that each detector does worst on",
+            |kind| kind == ExhibitKind::Worst,
+        ),
     ];
     for (title, shows) in strips {
+        let has_any = |result: &TrialResult| {
+            let exhibits = &result.measurement.exhibits;
+            exhibits.iter().any(|exhibit| shows(exhibit.kind))
+        };
+        if !shown.iter().any(|(_, result)| has_any(result)) {
+            continue;
+        }
         let _ = writeln!(html, "<h4>{title}</h4><div class=\"strips\">");
         for (level, result) in &shown {
             let _ = write!(
@@ -344,7 +357,7 @@ fn write_exhibit(
     let (class, tag) = match exhibit.kind {
         ExhibitKind::TrainReal => ("real", "real"),
         ExhibitKind::TrainSynthetic => ("synthetic", "synthetic"),
-        ExhibitKind::Detections => ("test", ""),
+        ExhibitKind::Detections | ExhibitKind::Worst => ("test", ""),
     };
     let path = folder.join(&exhibit.file);
     let bytes = std::fs::read(&path).map_err(|source| DatasetError::Read { path, source })?;

@@ -13,13 +13,27 @@ use crate::html::escape;
 /// below.
 pub(super) fn write_why(html: &mut String, arm: &ArmSummary) {
     let explained = |why: &Why| why.errors.is_some() || why.generator_fit.is_some();
+    let has_domains = arm
+        .levels
+        .iter()
+        .any(|level| level.why.domain_auc.is_some());
+    let has_diversity = arm.levels.iter().any(|level| level.why.diversity.is_some());
     if !arm.levels.iter().any(|level| explained(&level.why)) {
         return;
     }
     html.push_str(
         "<details open><summary>Why: what the detectors get wrong, and whether they know the generator \
          better than the world</summary><div class=\"scroll\"><table><thead><tr><th>synthetic</th>\
-         <th>generator fit</th><th>missed</th><th>mis&shy;located</th><th>confused</th>\
+         <th>generator fit</th>",
+    );
+    if has_domains {
+        html.push_str("<th>told apart</th>");
+    }
+    if has_diversity {
+        html.push_str("<th>diver&shy;sity</th>");
+    }
+    html.push_str(
+        "<th>missed</th><th>mis&shy;located</th><th>confused</th>\
          <th>duplicate</th><th>back&shy;ground</th><th>AP small</th><th>AP medium</th>\
          <th>AP large</th></tr></thead><tbody>",
     );
@@ -30,10 +44,23 @@ pub(super) fn write_why(html: &mut String, arm: &ArmSummary) {
         let error = |of: fn(&ErrorKinds) -> f64| number(why.errors.as_ref().map(of));
         let _ = write!(
             html,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{}</td>",
             escape(&level.label),
             signed_interval(why.generator_fit),
+        );
+        if has_domains {
+            let _ = write!(html, "<td>{}</td>", number(why.domain_auc));
+        }
+        if has_diversity {
+            let score = why
+                .diversity
+                .map_or("&ndash;".to_owned(), |v| format!("{v:.1}"));
+            let _ = write!(html, "<td>{score}</td>");
+        }
+        let _ = write!(
+            html,
+            "<td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+             <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             error(|e| e.missed),
             error(|e| e.mislocated),
             error(|e| e.confused),
@@ -47,7 +74,10 @@ pub(super) fn write_why(html: &mut String, arm: &ArmSummary) {
     html.push_str(
         "</tbody></table></div><p>Generator fit: AP on synthetic images that no detector was \
          trained on, minus AP on real ones. It rises where training makes a detector know the \
-         generator rather than the world. Kinds of errors: by how much AP50 would rise without \
+         generator rather than the world. Told apart: how well a classifier tells real from synthetic \
+         images, neither trained on, by the detector's features (area under the ROC curve; 0.5 is \
+         chance). Diversity: the Vendi score of the training images, as so many that are all unlike \
+         each other; to be compared at equal numbers of images. Kinds of errors: by how much AP50 would rise without \
          them. Means over the complete seeds.</p></details>\n",
     );
 }

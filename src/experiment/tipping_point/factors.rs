@@ -85,7 +85,9 @@ impl Table<'_> {
     /// The ratios with synthetic images, in equal parts.
     fn all_ratios(&self) -> Vec<(usize, f64)> {
         let count = self.ratios.len() - 1;
-        (1..=count).map(|ratio| (ratio, 1.0 / count as f64)).collect()
+        (1..=count)
+            .map(|ratio| (ratio, 1.0 / count as f64))
+            .collect()
     }
 }
 
@@ -102,11 +104,17 @@ impl Grid<'_> {
     pub(super) fn factors(&self, plan: &ExperimentPlan) -> Vec<FactorSummary> {
         let crossing = &plan.crossing;
         let further = |kind: ArmKind| plan.arms.iter().any(|a| a.cell > 0 && a.kind == kind);
-        let first = plan.arms.iter().filter(|arm| arm.cell == 0 && further(arm.kind));
+        let first = plan
+            .arms
+            .iter()
+            .filter(|arm| arm.cell == 0 && further(arm.kind));
         first
             .map(|arm| {
-                let of_kind: Vec<&Arm> =
-                    plan.arms.iter().filter(|other| other.kind == arm.kind).collect();
+                let of_kind: Vec<&Arm> = plan
+                    .arms
+                    .iter()
+                    .filter(|other| other.kind == arm.kind)
+                    .collect();
                 let mut all: Vec<Condition> =
                     of_kind.iter().flat_map(|arm| arm.conditions()).collect();
                 all.sort();
@@ -328,7 +336,10 @@ fn sentence(about: &str, summary: &FactorSummary, smallest_effect: f64) -> Strin
     }
     let together = told(&summary.interactions, &[Standing::Better, Standing::Harm]);
     if !together.is_empty() {
-        clauses.push(format!("changes depend on each other: {}", listed(&together)));
+        clauses.push(format!(
+            "changes depend on each other: {}",
+            listed(&together)
+        ));
     }
     format!("{about}: {}.", clauses.join("; "))
 }
@@ -352,8 +363,7 @@ mod tests {
             let levels = &plan.crossing.cells[c.cell].levels;
             let multiple = c.n_synthetic as f64 / c.n_real.max(1) as f64;
             let mut stats = [-1.0; 12];
-            stats[0] = 0.5 - 0.06 * levels[1] as f64
-                + 0.02 * multiple * levels[0] as f64
+            stats[0] = 0.5 - 0.06 * levels[1] as f64 + 0.02 * multiple * levels[0] as f64
                 - 0.01 * multiple
                 + normal.sample(&mut key.generator(&trial.id, 0));
             TrialResult {
@@ -402,9 +412,17 @@ mod tests {
         }
         let at = |index: usize| -> Vec<&str> {
             let effect = &factors.main_effects[index];
-            effect.at_ratios.iter().map(|(label, _)| label.as_str()).collect()
+            effect
+                .at_ratios
+                .iter()
+                .map(|(label, _)| label.as_str())
+                .collect()
         };
-        assert_eq!(at(0), ["0x", "1x", "2x"], "labels are faulty at real-only too");
+        assert_eq!(
+            at(0),
+            ["0x", "1x", "2x"],
+            "labels are faulty at real-only too"
+        );
         assert_eq!(at(1), ["1x", "2x"], "real-only has no scene");
         let with_ratio = factors
             .interactions
@@ -417,7 +435,9 @@ mod tests {
             factors.sentence.starts_with(
                 "Factors (addition): what changes the AP is faulty in place of clean (labels) -0.06"
             ) && factors.sentence.contains("excluded for quantity")
-                && factors.sentence.contains("changes depend on each other: traced"),
+                && factors
+                    .sentence
+                    .contains("changes depend on each other: traced"),
             "{}",
             factors.sentence
         );
@@ -437,7 +457,12 @@ mod tests {
         assert_eq!((factors.cells, factors.cells_of_all), (3, 4));
         assert!(factors.mixed_with_interactions);
         assert!(holds(factors.main_effects[0].difference, -0.06));
-        assert!(factors.interactions.iter().all(|e| e.factor.ends_with("x ratio")));
+        assert!(
+            factors
+                .interactions
+                .iter()
+                .all(|e| e.factor.ends_with("x ratio"))
+        );
     }
 
     #[test]

@@ -13,6 +13,11 @@ pub struct Why {
     /// AP on held-out synthetic images minus that on real ones, with its 95 % t interval over
     /// seeds; `None` where none were held out.
     pub generator_fit: Option<Estimate>,
+    /// Vendi score of the training images.
+    pub diversity: Option<f64>,
+    /// Area under the ROC curve of a classifier between real and synthetic images by the
+    /// detector's features.
+    pub domain_auc: Option<f64>,
     /// By how much AP50 would rise without the errors of one kind.
     pub errors: Option<ErrorKinds>,
     /// AP of small, medium and large objects, where there are any (COCO's sizes).
@@ -45,6 +50,8 @@ impl Why {
         };
         Why {
             generator_fit: all(&Measurement::generator_fit).map(|values| interval(&values)),
+            diversity: mean(&|m| m.diversity),
+            domain_auc: mean(&|m| m.domain_auc),
             errors: errors(),
             sizes: [3, 4, 5].map(|size| mean(&|m| Some(m.stats[size]).filter(|ap| *ap >= 0.0))),
         }
