@@ -42,11 +42,15 @@ pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use plan::{
     AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, Cell, Crossing,
-    ExperimentPlan, ExperimentSpec, Factor, FactorSpec, LearningCurveSpec, Level, LevelSpec,
-    PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource, TreatmentSpec,
+    CurriculumSpec, ExperimentPlan, ExperimentSpec, Factor, FactorSpec, LearningCurveSpec, Level,
+    LevelSpec, PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource,
+    TreatmentSpec,
 };
 pub use power::power;
-pub use regime::{AugmentationSettings, AuxiliarySettings, PretrainingSettings, RegimeSettings};
+pub use regime::{
+    AugmentationSettings, AuxiliarySettings, CurriculumSettings, PretrainingSettings,
+    RegimeSettings, Seen,
+};
 pub use report::{ReportFiles, write_report};
 pub use runner::{DataRecord, Progress, load_plan, load_results, progress, record_data, run};
 pub use sources::{RealData, Sources};

@@ -1,7 +1,8 @@
 //! `admix experiment`: the grid of ratios and seeds, and its report.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 
@@ -9,6 +10,8 @@ use super::progress::Progress;
 use super::report::print_report;
 use super::train::use_threads;
 use super::{Common, UserMistake};
+use crate::detector::throughput::{ENDLESS, TrainingLoad};
+use crate::detector::{TrainPlan, TrainSpec};
 use crate::experiment::{
     DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource,
     load_results, power, progress, record_data, write_report,
@@ -63,6 +66,11 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
         crate::observer::Observer::message(&observer, &format!("left out of training: {leak}"));
     }
     record_data(&args.out, &sources.record()?)?;
+    if progress(&plan, &args.out)?.finished == 0
+        && let Some(estimate) = estimate(&plan)
+    {
+        crate::observer::Observer::message(&observer, &estimate);
+    }
     let executor = DetectorExecutor::new(sources, &plan);
     crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
     let files = write_report(&args.out)?;
@@ -113,6 +121,7 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
         });
         println!("{}", serde_json::to_string_pretty(&grid)?);
     } else {
+        use_threads(&args.common);
         print!(
             "{}",
             plan.describe(
@@ -122,7 +131,61 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
                     .map(|seconds| seconds / args.at_once.get() as f64),
             )
         );
+        if so_far.finished == 0
+            && let Some(estimate) = estimate(plan)
+        {
+            println!("{estimate}");
+        }
         print!("{}", power(plan, &load_results(plan, &args.out)?));
     }
     Ok(())
+}
+
+/// Training steps that an estimate is made from, after one that warms up.
+const ESTIMATE_STEPS: u32 = 3;
+
+/// How long the trainings of a plan will take, by a few of their steps on this machine. `None`
+/// where they cannot be run here.
+fn estimate(plan: &ExperimentPlan) -> Option<String> {
+    let mut per_step: Vec<(PlanHash, f64)> = Vec::new();
+    let mut seconds = 0.0;
+    let trials = plan.trials();
+    for trial in &trials {
+        let train = plan.train_in(trial.condition.cell);
+        let hash = PlanHash::of(train);
+        let known = per_step.iter().find(|(known, _)| *known == hash);
+        let step = match known {
+            Some((_, step)) => *step,
+            None => {
+                let step = seconds_per_step(train)?;
+                per_step.push((hash, step));
+                step
+            }
+        };
+        seconds += step * train.steps as f64;
+    }
+    let minutes = (seconds / 60.0).ceil();
+    Some(format!(
+        "estimate: {minutes:.0} minutes for the trainings of {} trials ({:.0} s each), by \
+         {ESTIMATE_STEPS} of their steps on this machine as busy as it is; rendering and scoring \
+         come on top",
+        trials.len(),
+        seconds / trials.len().max(1) as f64
+    ))
+}
+
+fn seconds_per_step(train: &TrainPlan) -> Option<f64> {
+    // However few steps a trial has, those measured are within the schedule.
+    let endless = TrainSpec {
+        steps: ENDLESS,
+        ..TrainSpec::clone(train)
+    };
+    let endless = endless.into_plan(Path::new("estimate")).ok()?;
+    let mut load = TrainingLoad::new(endless, 0).ok()?;
+    load.step().ok()?;
+    let began = Instant::now();
+    for _ in 0..ESTIMATE_STEPS {
+        load.step().ok()?;
+    }
+    Some(began.elapsed().as_secs_f64() / f64::from(ESTIMATE_STEPS))
 }

@@ -21,8 +21,8 @@ use crate::spec::{Override, Problems, SpecError};
 
 use arms::largest_need;
 pub use arms::{
-    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, LearningCurveSpec,
-    Level, PretrainingSpec, SubstitutionSpec,
+    AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, CurriculumSpec,
+    LearningCurveSpec, Level, PretrainingSpec, SubstitutionSpec,
 };
 pub use factors::{Cell, Crossing, Factor, FactorSpec, LevelSpec, TreatmentSpec};
 
@@ -395,6 +395,9 @@ impl ExperimentPlan {
                     Regime::Joint => PlanHash::of(&(context, condition, seed)),
                     Regime::Pretraining => {
                         PlanHash::of(&(context, condition, seed, &self.regimes.pretraining))
+                    }
+                    Regime::Curriculum => {
+                        PlanHash::of(&(context, condition, seed, &self.regimes.curriculum))
                     }
                     Regime::Auxiliary => {
                         PlanHash::of(&(context, condition, seed, &self.regimes.auxiliary))

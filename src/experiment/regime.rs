@@ -23,6 +23,8 @@ pub struct RegimeSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<PretrainingSettings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curriculum: Option<CurriculumSettings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auxiliary: Option<AuxiliarySettings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<AugmentationSettings>,
@@ -96,6 +98,13 @@ pub struct PretrainingSettings {
     pub rate: f64,
 }
 
+/// Trainings of as many steps, each from the weights of the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurriculumSettings {
+    /// What they see; two or more, each another than the one before.
+    pub order: Vec<Seen>,
+}
+
 /// The weights in the loss under which real and synthetic images are mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AuxiliarySettings {
@@ -114,11 +123,22 @@ impl PretrainingSettings {
 }
 
 /// The images of a trial that one of its trainings sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    All,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    Mixed,
     Real,
     Synthetic,
+}
+
+impl Seen {
+    fn name(self) -> &'static str {
+        match self {
+            Seen::Mixed => "both mixed",
+            Seen::Real => "the real images",
+            Seen::Synthetic => "the synthetic images",
+        }
+    }
 }
 
 /// One training of a trial.
@@ -133,7 +153,7 @@ impl Stage {
     /// Those of the trial's images that this training sees.
     pub fn images(&self, drawn: &Dataset) -> Dataset {
         drawn.filtered(|sample: &Sample| match self.seen {
-            Seen::All => true,
+            Seen::Mixed => true,
             Seen::Real => sample.record.counts_as_real(),
             Seen::Synthetic => !sample.record.counts_as_real(),
         })
@@ -158,12 +178,38 @@ pub(super) fn stages(
     };
     let mut spec = TrainSpec::clone(train);
     match regime {
-        Regime::Joint | Regime::Augmentation => Ok(vec![stage(detector, spec, Seen::All)?]),
+        Regime::Joint | Regime::Augmentation => Ok(vec![stage(detector, spec, Seen::Mixed)?]),
         Regime::Auxiliary => {
             let auxiliary = settings.auxiliary.ok_or_else(|| missing(regime, folder))?;
             spec.loss.image_class_weight = auxiliary.image_class_weight;
             spec.loss.synthetic_weight = auxiliary.synthetic_weight;
-            Ok(vec![stage(detector, spec, Seen::All)?])
+            Ok(vec![stage(detector, spec, Seen::Mixed)?])
+        }
+        Regime::Curriculum => {
+            let curriculum = settings
+                .curriculum
+                .as_ref()
+                .ok_or_else(|| missing(regime, folder))?;
+            let parts = curriculum.order.len() as u64;
+            let mut stages: Vec<Stage> = Vec::new();
+            for (number, &seen) in (1..).zip(&curriculum.order) {
+                let mut part = spec.clone();
+                // Rounded so that they add up.
+                let steps = train.steps * number / parts - train.steps * (number - 1) / parts;
+                shorten(&mut part, steps);
+                if let Some(before) = stages.last() {
+                    part.start = Some(StartSpec {
+                        weights: before.folder.clone(),
+                        backbone_rate: train.start.as_ref().map_or(1.0, |s| s.backbone_rate),
+                    });
+                }
+                let own = match number {
+                    _ if number == parts => detector.clone(),
+                    _ => folder.join(format!("part_{number}")),
+                };
+                stages.push(stage(own, part, seen)?);
+            }
+            Ok(stages)
         }
         Regime::Pretraining => {
             let pretraining = settings
@@ -210,7 +256,10 @@ fn shorten(spec: &mut TrainSpec, steps: u64) {
 impl RegimeSettings {
     /// Whether all arms mix their images plainly.
     pub fn is_empty(&self) -> bool {
-        self.pretraining.is_none() && self.auxiliary.is_none() && self.augmentation.is_none()
+        self.pretraining.is_none()
+            && self.curriculum.is_none()
+            && self.auxiliary.is_none()
+            && self.augmentation.is_none()
     }
 
     /// Adds what keeps trainings with the settings of `train` from being run in these ways.
@@ -231,12 +280,30 @@ impl RegimeSettings {
                 "with train's loss.synthetic_weight 0 synthetic images alone teach nothing; raise it",
             );
         }
+        if let Some(curriculum) = &self.curriculum {
+            problems.require(
+                train.steps >= curriculum.order.len() as u64,
+                "arms.curriculum.order",
+                format!(
+                    "{} trainings cannot share {} steps",
+                    curriculum.order.len(),
+                    train.steps
+                ),
+            );
+            problems.require(
+                train.loss.synthetic_weight > 0.0
+                    || !curriculum.order.contains(&Seen::Synthetic),
+                "arms.curriculum.order",
+                "with train's loss.synthetic_weight 0 synthetic images alone teach nothing; raise it",
+            );
+        }
         if !problems.is_empty() {
             return;
         }
         // What remains are the limits of a training itself, such as the least learning rate.
         for (regime, has_arm) in [
             (Regime::Pretraining, self.pretraining.is_some()),
+            (Regime::Curriculum, self.curriculum.is_some()),
             (Regime::Auxiliary, self.auxiliary.is_some()),
         ] {
             if !has_arm {
@@ -272,6 +339,14 @@ impl RegimeSettings {
                     pretraining.rate
                 )
             }),
+            Regime::Curriculum => self.curriculum.as_ref().map(|curriculum| {
+                let names: Vec<&str> = curriculum.order.iter().map(|seen| seen.name()).collect();
+                format!(
+                    "{steps} steps in {} equal parts: {}, each from the weights of the one before",
+                    names.len(),
+                    names.join(", then ")
+                )
+            }),
             Regime::Auxiliary => self.auxiliary.map(|auxiliary| {
                 format!(
                     "mixed, with image_class_weight {} and synthetic_weight {}; real-only has the \
@@ -292,6 +367,7 @@ mod tests {
             share_of_steps: 0.3,
             rate: 0.1,
         }),
+        curriculum: None,
         auxiliary: Some(AuxiliarySettings {
             image_class_weight: 0.7,
             synthetic_weight: 0.2,
@@ -321,7 +397,7 @@ mod tests {
         assert_eq!(json(&stages[0].plan), json(&train));
         assert_eq!(
             (&stages[0].folder, stages[0].seen),
-            (&PathBuf::from("t/detector"), Seen::All)
+            (&PathBuf::from("t/detector"), Seen::Mixed)
         );
     }
 
@@ -335,7 +411,7 @@ mod tests {
         });
         assert_eq!(stages.len(), 1);
         assert_eq!(json(&stages[0].plan), json(&expected));
-        assert_eq!(stages[0].seen, Seen::All);
+        assert_eq!(stages[0].seen, Seen::Mixed);
     }
 
     #[test]
@@ -372,6 +448,54 @@ mod tests {
     }
 
     #[test]
+    fn a_curriculum_shares_the_steps_and_each_part_starts_from_the_one_before() {
+        let train = train(|_| {});
+        let settings = RegimeSettings {
+            curriculum: Some(CurriculumSettings {
+                order: vec![Seen::Synthetic, Seen::Mixed, Seen::Real],
+            }),
+            ..RegimeSettings::default()
+        };
+        let mut problems = Problems::default();
+        settings.check(&train, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        let stages = stages(Regime::Curriculum, &train, &settings, Path::new("t")).unwrap();
+        let told: Vec<_> = stages
+            .iter()
+            .map(|s| {
+                let start = s.plan.start.as_ref().map(|start| start.weights.clone());
+                (s.folder.clone(), s.plan.steps, s.seen, start)
+            })
+            .collect();
+        let [first, second, last] = ["t/part_1", "t/part_2", "t/detector"].map(PathBuf::from);
+        assert_eq!(
+            told,
+            [
+                (first.clone(), 33, Seen::Synthetic, None),
+                (second.clone(), 34, Seen::Mixed, Some(first)),
+                (last, 34, Seen::Real, Some(second)),
+            ]
+        );
+        let short = self::train(|spec| {
+            spec.steps = 2;
+            spec.warmup_steps = 0;
+        });
+        let mut problems = Problems::default();
+        settings.check(&short, &mut problems);
+        let message = problems.into_result(Path::new("e.yaml"), ()).unwrap_err();
+        assert!(
+            message
+                .to_string()
+                .contains("3 trainings cannot share 2 steps")
+        );
+        let how = settings.describe(Regime::Curriculum, 101).unwrap();
+        assert!(
+            how.contains("then both mixed, then the real images"),
+            "{how}"
+        );
+    }
+
+    #[test]
     fn steps_add_up_and_the_warm_up_always_fits() {
         for steps in [2, 3, 7, 100] {
             for share_of_steps in [0.001, 0.25, 0.5, 0.74] {
@@ -384,6 +508,7 @@ mod tests {
                         share_of_steps,
                         rate: 1.0,
                     }),
+                    curriculum: None,
                     auxiliary: None,
                     augmentation: None,
                 };
@@ -429,7 +554,7 @@ mod tests {
             "{message}"
         );
         let none = RegimeSettings::default();
-        for regime in [Regime::Pretraining, Regime::Auxiliary] {
+        for regime in [Regime::Pretraining, Regime::Curriculum, Regime::Auxiliary] {
             let error = stages(regime, &train(|_| {}), &none, Path::new("t")).unwrap_err();
             assert!(error.to_string().contains("no settings"), "{error}");
         }

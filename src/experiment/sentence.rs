@@ -16,6 +16,7 @@ pub(super) fn subject(kind: ArmKind, source: Option<&str>) -> String {
         },
         ArmKind::Addition => format!("Adding synthetic images{of}"),
         ArmKind::Pretraining => format!("Training on synthetic images{of} first"),
+        ArmKind::Curriculum => format!("Training on synthetic images{of} and real ones in turn"),
         ArmKind::Augmentation => "Adding augmented copies of the real images".to_owned(),
         ArmKind::Auxiliary => format!("Adding synthetic images{of} with the auxiliary task"),
     }
@@ -26,6 +27,7 @@ pub(super) fn way_subject(regime: Regime) -> &'static str {
     match regime {
         Regime::Joint => "Mixing",
         Regime::Pretraining => "Training on synthetic images first, instead of mixing them in",
+        Regime::Curriculum => "Training on synthetic and real images in turn, instead of mixing",
         Regime::Auxiliary => "Training with the auxiliary task, instead of mixing plainly",
         Regime::Augmentation => {
             "Adding augmented copies of the real images, instead of synthetic ones"

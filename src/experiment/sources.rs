@@ -292,7 +292,7 @@ fn check_real_counts(
     if rendered > 0 && !plan.regimes.is_empty() {
         problems.push(format!(
             "{root} has {rendered} images in its train split that manifest.jsonl calls synthetic; \
-             the arms pretraining and auxiliary would take them for those of the synthetic source, \
+             the arms pretraining, curriculum and auxiliary would take them for those of the synthetic source, \
              so remove them or correct their origin"
         ));
     }

@@ -19,6 +19,8 @@ pub enum Regime {
     Joint,
     /// First the synthetic images alone, then the real ones alone.
     Pretraining,
+    /// One kind after the other, and both mixed, in an order of the plan's.
+    Curriculum,
     /// Mixed in each batch, with the auxiliary task and another weight of synthetic images.
     Auxiliary,
     /// Augmented copies of the real images in place of synthetic ones, mixed in each batch.
@@ -30,6 +32,7 @@ impl Regime {
         match self {
             Regime::Joint => "joint",
             Regime::Pretraining => "pretraining",
+            Regime::Curriculum => "curriculum",
             Regime::Auxiliary => "auxiliary",
             Regime::Augmentation => "augmentation",
         }

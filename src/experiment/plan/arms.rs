@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::regime::{AuxiliarySettings, PretrainingSettings, RegimeSettings};
+use super::super::regime::{
+    AuxiliarySettings, CurriculumSettings, PretrainingSettings, RegimeSettings, Seen,
+};
 use super::super::trial::{Condition, Regime};
 use crate::spec::Problems;
 
@@ -22,6 +24,8 @@ pub struct ArmsSpec {
     pub addition: Option<AdditionSpec>,
     #[serde(default)]
     pub pretraining: Option<PretrainingSpec>,
+    #[serde(default)]
+    pub curriculum: Option<CurriculumSpec>,
     #[serde(default)]
     pub auxiliary: Option<AuxiliarySpec>,
     #[serde(default)]
@@ -84,6 +88,23 @@ pub struct PretrainingSpec {
     pub rate: f64,
 }
 
+/// The same images as in addition, in several trainings of as many steps, each from the weights
+/// of the one before.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurriculumSpec {
+    pub real: usize,
+    /// Synthetic images per real image.
+    pub multiples: Vec<f64>,
+    /// What the trainings see, two or more: `synthetic`, `mixed` or `real`.
+    #[serde(default = "default_order")]
+    pub order: Vec<Seen>,
+}
+
+fn default_order() -> Vec<Seen> {
+    vec![Seen::Synthetic, Seen::Mixed, Seen::Real]
+}
+
 fn default_share_of_steps() -> f64 {
     0.5
 }
@@ -118,6 +139,7 @@ pub enum ArmKind {
     Substitution,
     Addition,
     Pretraining,
+    Curriculum,
     Auxiliary,
     Augmentation,
 }
@@ -128,17 +150,19 @@ impl ArmKind {
             ArmKind::Substitution => "substitution",
             ArmKind::Addition => "addition",
             ArmKind::Pretraining => "pretraining",
+            ArmKind::Curriculum => "curriculum",
             ArmKind::Auxiliary => "auxiliary",
             ArmKind::Augmentation => "augmentation",
         }
     }
 
-    /// How the arm's trials use their images. Real-only of the pretraining is joint, since
-    /// there is nothing to train on first.
+    /// How the arm's trials use their images. Real-only of pretraining and curriculum is joint,
+    /// since there is nothing to train on first.
     pub fn regime(self) -> Regime {
         match self {
             ArmKind::Substitution | ArmKind::Addition => Regime::Joint,
             ArmKind::Pretraining => Regime::Pretraining,
+            ArmKind::Curriculum => Regime::Curriculum,
             ArmKind::Auxiliary => Regime::Auxiliary,
             ArmKind::Augmentation => Regime::Augmentation,
         }
@@ -150,6 +174,7 @@ impl ArmKind {
             ArmKind::Substitution => format!("{} %", trimmed(ratio * 100.0)),
             ArmKind::Addition
             | ArmKind::Pretraining
+            | ArmKind::Curriculum
             | ArmKind::Auxiliary
             | ArmKind::Augmentation => {
                 format!("{}x", trimmed(ratio))
@@ -237,6 +262,10 @@ impl ArmsSpec {
                 self.pretraining.as_ref().map(|s| (s.real, &s.multiples)),
             ),
             (
+                ArmKind::Curriculum,
+                self.curriculum.as_ref().map(|s| (s.real, &s.multiples)),
+            ),
+            (
                 ArmKind::Auxiliary,
                 self.auxiliary.as_ref().map(|s| (s.real, &s.multiples)),
             ),
@@ -253,11 +282,12 @@ impl ArmsSpec {
             !arms.is_empty(),
             "arms",
             "there is none; give one or more of `substitution: {total, shares}`, `addition: {real, \
-             multiples}`, `pretraining: {real, multiples}`, `auxiliary: {real, multiples}` and \
-             `augmentation: {real, multiples, preset}`",
+             multiples}`, `pretraining: {real, multiples}`, `curriculum: {real, multiples, order}`, \
+             `auxiliary: {real, multiples}` and `augmentation: {real, multiples, preset}`",
         );
         let regimes = RegimeSettings {
             pretraining: self.pretraining.as_ref().map(|s| s.settings(problems)),
+            curriculum: self.curriculum.as_ref().map(|s| s.settings(problems)),
             auxiliary: self.auxiliary.as_ref().map(|s| s.settings(problems)),
             augmentation: None,
         };
@@ -335,6 +365,21 @@ impl PretrainingSpec {
     }
 }
 
+impl CurriculumSpec {
+    fn settings(&self, problems: &mut Problems) -> CurriculumSettings {
+        let is_change = |pair: &[Seen]| pair[0] != pair[1];
+        problems.require(
+            self.order.len() > 1 && self.order.windows(2).all(is_change),
+            "arms.curriculum.order",
+            "it needs two or more of `synthetic`, `mixed` and `real`, each another than the one \
+             before",
+        );
+        CurriculumSettings {
+            order: self.order.clone(),
+        }
+    }
+}
+
 impl AuxiliarySpec {
     fn settings(&self, problems: &mut Problems) -> AuxiliarySettings {
         let (task, synthetic) = (self.image_class_weight, self.synthetic_weight);
@@ -380,7 +425,9 @@ fn levels_of_multiples(
     let condition = |multiple: f64| {
         let n_synthetic = (n_real as f64 * multiple).round() as usize;
         let regime = match kind.regime() {
-            Regime::Pretraining | Regime::Augmentation if n_synthetic == 0 => Regime::Joint,
+            Regime::Pretraining | Regime::Curriculum | Regime::Augmentation if n_synthetic == 0 => {
+                Regime::Joint
+            }
             regime => regime,
         };
         Condition {

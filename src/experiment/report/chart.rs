@@ -111,6 +111,9 @@ impl Axes {
             super::super::plan::ArmKind::Pretraining => {
                 "synthetic images trained on first, per real image"
             }
+            super::super::plan::ArmKind::Curriculum => {
+                "synthetic images trained on in turn, per real image"
+            }
             super::super::plan::ArmKind::Auxiliary => {
                 "synthetic images added with the auxiliary task, per real image"
             }

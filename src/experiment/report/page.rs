@@ -131,6 +131,7 @@ fn arm_title(arm: &ArmSummary) -> &'static str {
         super::super::plan::ArmKind::Pretraining => {
             "Training on synthetic images first, then on real ones"
         }
+        super::super::plan::ArmKind::Curriculum => "Training on synthetic and real images in turn",
         super::super::plan::ArmKind::Auxiliary => "Adding synthetic images with the auxiliary task",
         super::super::plan::ArmKind::Augmentation => "Adding augmented copies of the real images",
     }

@@ -177,7 +177,7 @@ mod tests {
         let synthetic = 0.01 * condition.n_synthetic as f64 / 100.0;
         0.40 + match condition.regime {
             Regime::Joint => -synthetic,
-            Regime::Pretraining => 0.06 - synthetic,
+            Regime::Pretraining | Regime::Curriculum => 0.06 - synthetic,
             Regime::Auxiliary if condition.n_synthetic == 0 => 0.0,
             Regime::Auxiliary => -0.08,
             Regime::Augmentation => 0.03,
