@@ -39,17 +39,8 @@ pub(super) fn print_report(files: &ReportFiles, json: bool) -> anyhow::Result<()
     if json {
         println!("{}", serde_json::to_string_pretty(&files.summary)?);
     } else {
-        for arm in &files.summary.arms {
-            println!("{}", arm.sentence);
-        }
-        for way in &files.summary.ways {
-            println!("{}", way.sentence);
-        }
-        for source in &files.summary.sources {
-            println!("{}", source.sentence);
-        }
-        if let Some(rate) = &files.summary.exchange_rate {
-            println!("{}", rate.sentence);
+        for sentence in files.summary.sentences() {
+            println!("{sentence}");
         }
         println!(
             "Report: {}, {}, {}",

@@ -5,9 +5,14 @@ use super::plan::ArmKind;
 use super::tipping_point::{Estimate, HarmOnset, LevelSummary, Peak, Standing, WayComparison};
 use super::trial::Regime;
 
-/// What an arm does, as the subject of a sentence; `source` names where its synthetic images
-/// come from, where there are several.
-pub(super) fn subject(kind: ArmKind, source: Option<&str>) -> String {
+/// What an arm does, as the subject of a sentence; `setting` names where its synthetic images
+/// come from, where there are several, or the levels of its cell, where factors are crossed.
+pub(super) fn subject(kind: ArmKind, setting: Option<&str>, is_crossed: bool) -> String {
+    if is_crossed {
+        let levels = setting.map_or(String::new(), |levels| format!(" ({levels})"));
+        return subject(kind, None, false) + &levels;
+    }
+    let source = setting;
     let of = source.map_or(String::new(), |source| format!(" of {source}"));
     match kind {
         ArmKind::Substitution => match source {
@@ -38,7 +43,7 @@ pub(super) fn way_subject(regime: Regime) -> &'static str {
 /// An arm's conclusion in words.
 pub(super) struct Sentence<'a> {
     pub kind: ArmKind,
-    pub source: Option<&'a str>,
+    pub subject: &'a str,
     pub levels: &'a [LevelSummary],
     pub peak: &'a Peak,
     pub harm_onset: HarmOnset,
@@ -53,7 +58,7 @@ pub(super) struct Sentence<'a> {
 
 impl std::fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}: ", subject(self.kind, self.source))?;
+        write!(f, "{}: ", self.subject)?;
         self.write_peak(f)?;
         if let Some(place) = self.break_even {
             write!(f, "; the gain is used up at {}", self.place(place))?;

@@ -274,25 +274,18 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
     let arms: Vec<ArmSummary> = plan
         .arms
         .iter()
-        .map(|arm| grid.of(&arm.conditions()).arm(arm, plan.setting_name(arm)))
+        .map(|arm| {
+            grid.of(&arm.conditions())
+                .arm(arm, plan.setting_name(arm), !plan.crossing.is_empty())
+        })
         .collect();
     let ways = grid.ways(plan);
     let sources = grid.sources(plan);
     let factors = grid.factors(plan);
     let exchange_rate = grid.exchange_rate(plan);
-    // Where factors are crossed, their effects sum up what the arms of further cells say.
-    let sentences: Vec<&str> = arms
-        .iter()
-        .filter(|arm| arm.cell == 0)
-        .map(|arm| arm.sentence.as_str())
-        .chain(factors.iter().map(|factors| factors.sentence.as_str()))
-        .chain(ways.iter().map(|way| way.sentence.as_str()))
-        .chain(sources.iter().map(|source| source.sentence.as_str()))
-        .chain(exchange_rate.iter().map(|rate| rate.sentence.as_str()))
-        .collect();
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
-    Summary {
-        conclusion: sentences.join(" "),
+    let mut summary = Summary {
+        conclusion: String::new(),
         plan: PlanHash::of(plan),
         trials_total: plan.trials().len(),
         trials_finished: results.len(),
@@ -310,6 +303,22 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         sources,
         factors,
         exchange_rate,
+    };
+    summary.conclusion = summary.sentences().join(" ");
+    summary
+}
+
+impl Summary {
+    /// The conclusion sentence by sentence. Where factors are crossed, their effects sum up what
+    /// the arms of further cells say.
+    pub fn sentences(&self) -> Vec<&str> {
+        let arms = self.arms.iter().filter(|arm| arm.cell == 0);
+        arms.map(|arm| arm.sentence.as_str())
+            .chain(self.factors.iter().map(|f| f.sentence.as_str()))
+            .chain(self.ways.iter().map(|way| way.sentence.as_str()))
+            .chain(self.sources.iter().map(|source| source.sentence.as_str()))
+            .chain(self.exchange_rate.iter().map(|rate| rate.sentence.as_str()))
+            .collect()
     }
 }
 
@@ -318,7 +327,9 @@ fn difference_deviation(layout: &Layout) -> f64 {
 }
 
 impl Grid<'_> {
-    fn arm(&self, arm: &Arm, source: Option<String>) -> ArmSummary {
+    /// The conclusions of one arm. `setting` names its source, or its cell where it is crossed.
+    fn arm(&self, arm: &Arm, setting: Option<String>, is_crossed: bool) -> ArmSummary {
+        let subject = subject(arm.kind, setting.as_deref(), is_crossed);
         let mut levels: Vec<LevelSummary> = arm
             .levels
             .iter()
@@ -338,7 +349,7 @@ impl Grid<'_> {
             Ok(found) => found,
             Err(refusal) => {
                 let deviation = self.ap.as_ref().map(difference_deviation);
-                return refused(arm, source, levels, refusal, deviation);
+                return refused(arm, &subject, setting, levels, refusal, deviation);
             }
         };
         let varying: Vec<(f64, usize)> = levels
@@ -394,7 +405,7 @@ impl Grid<'_> {
         let safe_up_to = curve.safe_up_to(self.smallest_effect, ALPHA / 2.0);
         let sentence = Sentence {
             kind: arm.kind,
-            source: source.as_deref(),
+            subject: &subject,
             levels: &levels,
             peak: &peak,
             harm_onset,
@@ -409,7 +420,7 @@ impl Grid<'_> {
         .to_string();
         ArmSummary {
             kind: arm.kind,
-            source,
+            source: setting,
             cell: arm.cell,
             sentence,
             refusal: None,
@@ -454,6 +465,7 @@ impl Grid<'_> {
 /// An arm that claims nothing.
 fn refused(
     arm: &Arm,
+    subject: &str,
     source: Option<String>,
     levels: Vec<LevelSummary>,
     refusal: Refusal,
@@ -461,11 +473,7 @@ fn refused(
 ) -> ArmSummary {
     ArmSummary {
         kind: arm.kind,
-        sentence: format!(
-            "{}: no claim, because {}.",
-            subject(arm.kind, source.as_deref()),
-            refusal.reason()
-        ),
+        sentence: format!("{subject}: no claim, because {}.", refusal.reason()),
         source,
         cell: arm.cell,
         refusal: Some(refusal),

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::super::plan::ArmKind;
 use super::super::tipping_point::{ArmSummary, Estimate, HarmOnset, LevelSummary};
 use crate::html::{escape, round_ticks};
 
@@ -64,7 +65,13 @@ impl Axes {
     }
 
     /// Grid, tick labels and titles. Writing to a `String` cannot fail, here and below.
-    pub(super) fn frame(&self, svg: &mut String, arm: &ArmSummary, y_title: &str, signed: bool) {
+    pub(super) fn frame(
+        &self,
+        svg: &mut String,
+        arm: &ArmSummary,
+        [x_title, y_title]: [&str; 2],
+        signed: bool,
+    ) {
         let bottom = self.height - BOTTOM;
         let (ticks, decimals) = round_ticks(self.y.0, self.y.1);
         for tick in ticks {
@@ -103,22 +110,6 @@ impl Axes {
                 );
             }
         }
-        let x_title = match arm.kind {
-            super::super::plan::ArmKind::Substitution => {
-                "synthetic share of a training set of fixed size"
-            }
-            super::super::plan::ArmKind::Addition => "synthetic images added, per real image",
-            super::super::plan::ArmKind::Pretraining => {
-                "synthetic images trained on first, per real image"
-            }
-            super::super::plan::ArmKind::Curriculum => {
-                "synthetic images trained on in turn, per real image"
-            }
-            super::super::plan::ArmKind::Auxiliary => {
-                "synthetic images added with the auxiliary task, per real image"
-            }
-            super::super::plan::ArmKind::Augmentation => "augmented copies, per real image",
-        };
         let _ = write!(
             svg,
             "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{bottom}\" y2=\"{bottom}\"/>\
@@ -164,6 +155,18 @@ impl Axes {
     }
 }
 
+/// What an arm's ratio is, as the title of the axis.
+fn x_title(kind: ArmKind) -> &'static str {
+    match kind {
+        ArmKind::Substitution => "synthetic share of a training set of fixed size",
+        ArmKind::Addition => "synthetic images added, per real image",
+        ArmKind::Pretraining => "synthetic images trained on first, per real image",
+        ArmKind::Curriculum => "synthetic images trained on in turn, per real image",
+        ArmKind::Auxiliary => "synthetic images added with the auxiliary task, per real image",
+        ArmKind::Augmentation => "augmented copies, per real image",
+    }
+}
+
 fn open(height: f64, description: &str) -> String {
     format!(
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
@@ -195,7 +198,7 @@ pub(super) fn curve(
     if marks {
         axes.harm(&mut svg, arm);
     }
-    axes.frame(&mut svg, arm, y_title, false);
+    axes.frame(&mut svg, arm, [x_title(arm.kind), y_title], false);
     let means: Vec<(f64, Estimate)> = arm
         .levels
         .iter()
@@ -379,7 +382,8 @@ pub(super) fn differences(arm: &ArmSummary, smallest_effect: f64) -> Option<Stri
         WIDTH - LEFT - RIGHT,
         axes.py(-smallest_effect) - axes.py(smallest_effect)
     );
-    axes.frame(&mut svg, arm, "AP difference to real-only", true);
+    let titles = [x_title(arm.kind), "AP difference to real-only"];
+    axes.frame(&mut svg, arm, titles, true);
     let zero = axes.py(0.0);
     let _ = write!(
         svg,

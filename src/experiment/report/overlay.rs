@@ -64,7 +64,12 @@ pub(super) fn overlay(arms: &[&ArmSummary]) -> Option<String> {
             .partial_cmp(&(reach(b), b.levels.len()))
             .unwrap_or(std::cmp::Ordering::Equal)
     })?;
-    axes.frame(&mut svg, labelled, "AP on the real test split", false);
+    let x_title = match labelled.kind {
+        ArmKind::Substitution => "synthetic share of a training set of fixed size",
+        _ => "synthetic images, per real image",
+    };
+    let titles = [x_title, "AP on the real test split"];
+    axes.frame(&mut svg, labelled, titles, false);
     for (index, arm) in arms.iter().enumerate() {
         let points: Vec<(f64, f64, &LevelSummary)> = arm
             .levels

@@ -443,9 +443,20 @@ mod tests {
         );
         assert!(summary.conclusion.contains(&factors.sentence));
         assert!(
-            !summary.conclusion.contains("of traced"),
+            !summary.conclusion.contains("(traced"),
             "further cells' arms stay out of it: {}",
             summary.conclusion
+        );
+    }
+
+    #[test]
+    fn an_arm_is_named_with_its_levels() {
+        let plan = plan_with_factors(None);
+        let summary = analyse(&plan, &results(&plan, 0.002));
+        let sentence = &summary.arms[3].sentence;
+        assert!(
+            sentence.starts_with("Adding synthetic images (traced, faulty): "),
+            "{sentence}"
         );
     }
 

@@ -50,6 +50,8 @@ impl Grid<'_> {
         let compared: Vec<(&Arm, Grid, Vec<WayComparison>)> = plan
             .arms
             .iter()
+            // What further cells of the factors change is told as their effects.
+            .filter(|arm| arm.cell == 0)
             .map(|arm| {
                 let own = arm.conditions();
                 let mixed = own.iter().map(|condition| condition.mixed());
@@ -70,7 +72,7 @@ impl Grid<'_> {
         compared
             .into_iter()
             .map(|(arm, grid, comparisons)| {
-                let source = plan.setting_name(arm);
+                let source = plan.setting_name(arm).filter(|_| plan.crossing.is_empty());
                 grid.way(arm, source.as_deref(), comparisons, family)
             })
             .collect()
