@@ -14,6 +14,7 @@ mod diversity;
 mod feature;
 mod gap;
 mod page;
+mod scale;
 mod sentence;
 mod side;
 mod statistics;

@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::scale::Scale;
 use super::statistics::{permutation_p_value, quantile};
 use crate::observer::Observer;
 use crate::seed::{Generator, SeedKey};
@@ -21,9 +22,6 @@ pub(super) const MIN_GROUPS: usize = 2 * FOLDS;
 
 /// Relabellings that say what chance gives.
 pub(super) const PERMUTATIONS: usize = 499;
-
-/// Standardised features are cut here: one odd image must not decide a direction.
-const CLIP_DEVIATIONS: f64 = 4.0;
 
 /// Newton steps of a fit; more than six are rare.
 const MAX_STEPS: usize = 30;
@@ -146,14 +144,14 @@ fn cross_validated_auc(rows: &Rows, is_real: &[bool], generator: &mut Generator)
         let scale = Scale::of(train.iter().map(|image| rows.values[*image].as_slice()));
         let prepared: Vec<Vec<f64>> = train
             .iter()
-            .map(|image| scale.applied(&rows.values[*image]))
+            .map(|image| with_constant(&scale, &rows.values[*image]))
             .collect();
         let is_synthetic: Vec<bool> = train.iter().map(|image| !label_of(*image)).collect();
         let weights = fit(&prepared, &is_synthetic);
         let scores: Vec<(f64, bool)> = judged
             .iter()
             .map(|image| {
-                let score = dot(&weights, &scale.applied(&rows.values[*image]));
+                let score = dot(&weights, &with_constant(&scale, &rows.values[*image]));
                 (score, !label_of(*image))
             })
             .collect();
@@ -193,34 +191,11 @@ fn ordered_pairs(mut scores: Vec<(f64, bool)>) -> (f64, f64) {
     (won, positives * negatives)
 }
 
-/// Mean and deviation of each input, of the training images alone.
-struct Scale(Vec<(f64, f64)>);
-
-impl Scale {
-    fn of<'a>(rows: impl Iterator<Item = &'a [f64]> + Clone) -> Self {
-        let inputs = rows.clone().next().map_or(0, <[f64]>::len);
-        let of_input = |input: usize| {
-            let known = rows.clone().map(|row| row[input]).filter(|v| v.is_finite());
-            let count = known.clone().count().max(1) as f64;
-            let mean = known.clone().sum::<f64>() / count;
-            let variance = known.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-            (mean, variance.sqrt())
-        };
-        Scale((0..inputs).map(of_input).collect())
-    }
-
-    /// Standardised and cut values, and a final 1 for the constant. What is not known becomes
-    /// the mean.
-    fn applied(&self, row: &[f64]) -> Vec<f64> {
-        let standardised = row.iter().zip(&self.0).map(|(value, (mean, deviation))| {
-            if value.is_finite() && *deviation > 1e-9 * mean.abs().max(1e-3) {
-                ((value - mean) / deviation).clamp(-CLIP_DEVIATIONS, CLIP_DEVIATIONS)
-            } else {
-                0.0
-            }
-        });
-        standardised.chain([1.0]).collect()
-    }
+/// Standardised values, and a final 1 for the constant.
+fn with_constant(scale: &Scale, row: &[f64]) -> Vec<f64> {
+    let mut values = scale.standardised(row);
+    values.push(1.0);
+    values
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -486,7 +461,11 @@ mod tests {
     fn the_fit_solves_its_equations() {
         let (rows, is_real) = rows(8, 80, 1.0);
         let scale = Scale::of(rows.values.iter().map(Vec::as_slice));
-        let prepared: Vec<Vec<f64>> = rows.values.iter().map(|row| scale.applied(row)).collect();
+        let prepared: Vec<Vec<f64>> = rows
+            .values
+            .iter()
+            .map(|row| with_constant(&scale, row))
+            .collect();
         let positive: Vec<bool> = is_real.iter().map(|real| !real).collect();
         let weights = fit(&prepared, &positive);
         // At the minimum the slope of the loss equals that of the penalty, and no slope is left

@@ -4,6 +4,7 @@ use nalgebra::DMatrix;
 
 use super::feature::{ImageMeasures, measure_all};
 use super::gap::image_row;
+use super::scale::Scale;
 use super::{AuditError, Side};
 use crate::dataset::Dataset;
 use crate::observer::Silent;
@@ -14,13 +15,10 @@ const MAX_IMAGES: usize = 400;
 /// The longer side that images are brought to, in pixels.
 const SIDE_PX: u32 = 320;
 
-/// Standardised values are cut here: one odd image is one odd image, however odd.
-const CLIP_DEVIATIONS: f64 = 4.0;
-
 /// The units in which images of several sets are compared: mean and deviation of each of their
 /// numbers in a reference set.
 #[derive(Debug, Clone)]
-pub struct DiversityScale(Vec<(f64, f64)>);
+pub struct DiversityScale(Scale);
 
 impl DiversityScale {
     /// Measures the reference.
@@ -29,19 +27,7 @@ impl DiversityScale {
     /// A reference without images, or an image that cannot be read.
     pub fn of(reference: &Dataset) -> Result<Self, AuditError> {
         let rows = rows(reference)?;
-        let inputs = rows.first().map_or(0, Vec::len);
-        let of_input = |input: usize| {
-            let known: Vec<f64> = rows
-                .iter()
-                .map(|row| row[input])
-                .filter(|value| value.is_finite())
-                .collect();
-            let count = known.len().max(1) as f64;
-            let mean = known.iter().sum::<f64>() / count;
-            let squares: f64 = known.iter().map(|value| (value - mean).powi(2)).sum();
-            (mean, (squares / count).sqrt())
-        };
-        Ok(DiversityScale((0..inputs).map(of_input).collect()))
+        Ok(DiversityScale(Scale::of(rows.iter().map(Vec::as_slice))))
     }
 
     /// The Vendi score of a set (Friedman and Dieng 2023): the number of images, all unlike each
@@ -54,22 +40,8 @@ impl DiversityScale {
     /// A set without images, or an image that cannot be read.
     pub fn vendi_score(&self, images: &Dataset) -> Result<f64, AuditError> {
         let rows = rows(images)?;
-        let standardised: Vec<Vec<f64>> = rows.iter().map(|row| self.applied(row)).collect();
+        let standardised: Vec<Vec<f64>> = rows.iter().map(|row| self.0.standardised(row)).collect();
         Ok(vendi_score(&standardised))
-    }
-
-    /// Standardised and cut values; what is not known, or never differs, becomes the mean.
-    fn applied(&self, row: &[f64]) -> Vec<f64> {
-        let pairs = row.iter().zip(&self.0);
-        let values = pairs.map(|(value, (mean, deviation))| {
-            let is_known = value.is_finite() && *deviation > 1e-9 * mean.abs().max(1e-3);
-            if is_known {
-                ((value - mean) / deviation).clamp(-CLIP_DEVIATIONS, CLIP_DEVIATIONS)
-            } else {
-                0.0
-            }
-        });
-        values.collect()
     }
 }
 
@@ -117,15 +89,5 @@ mod tests {
         let expected = (-(0.75_f64 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln())).exp();
         assert!((vendi_score(&kinds) - expected).abs() < 1e-6);
         assert_eq!(vendi_score(&[]), 0.0);
-    }
-
-    #[test]
-    fn numbers_are_those_of_the_reference_and_unknown_ones_its_mean() {
-        let scale = DiversityScale(vec![(10.0, 2.0), (5.0, 0.0), (1.0, 1.0)]);
-        assert_eq!(scale.applied(&[14.0, 7.0, f64::NAN]), [2.0, 0.0, 0.0]);
-        assert_eq!(
-            scale.applied(&[1e6, 5.0, 0.0]),
-            [CLIP_DEVIATIONS, 0.0, -1.0]
-        );
     }
 }
