@@ -107,7 +107,8 @@ fn series(index: usize) -> String {
     format!("s{}", index + 1)
 }
 
-fn name(arm: &ArmSummary) -> String {
+/// An arm's kind, with its setting where there are several.
+pub(super) fn name(arm: &ArmSummary) -> String {
     match &arm.source {
         Some(source) => format!("{}, {source}", arm.kind.name()),
         None => arm.kind.name().to_owned(),

@@ -14,7 +14,7 @@ use super::super::tipping_point::{
 use super::super::trial::TrialResult;
 use super::chart;
 use super::factors::write_factors;
-use super::overlay::write_overlays;
+use super::overlay::{self, write_overlays};
 use super::why::{write_sources, write_why, write_worth};
 use crate::dataset::DatasetError;
 use crate::html::{STYLE, escape};
@@ -379,8 +379,8 @@ fn write_exhibit(
 fn write_too_noisy(html: &mut String, summary: &Summary) {
     html.push_str("<section><h2>What was too noisy to say</h2><ul>");
     let before = html.len();
-    for arm in &summary.arms {
-        let name = arm.kind.name();
+    for arm in summary.arms.iter().filter(|arm| arm.cell == 0) {
+        let name = escape(&overlay::name(arm));
         if let Some(refusal) = &arm.refusal {
             let _ = write!(
                 html,

@@ -74,11 +74,23 @@ pub(super) fn write_why(html: &mut String, arm: &ArmSummary) {
     html.push_str(
         "</tbody></table></div><p>Generator fit: AP on synthetic images that no detector was \
          trained on, minus AP on real ones. It rises where training makes a detector know the \
-         generator rather than the world. Told apart: how well a classifier tells real from synthetic \
-         images, neither trained on, by the detector's features (area under the ROC curve; 0.5 is \
-         chance). Diversity: the Vendi score of the training images, as so many that are all unlike \
-         each other; to be compared at equal numbers of images. Kinds of errors: by how much AP50 would rise without \
-         them. Means over the complete seeds.</p></details>\n",
+         generator rather than the world. ",
+    );
+    if has_domains {
+        html.push_str(
+            "Told apart: how well a classifier tells real from synthetic images, neither trained on, \
+             by the detector's features (area under the ROC curve; 0.5 is chance). ",
+        );
+    }
+    if has_diversity {
+        html.push_str(
+            "Diversity: the Vendi score of the training images, as so many that are all unlike each \
+             other; to be compared at equal numbers of images. ",
+        );
+    }
+    html.push_str(
+        "Kinds of errors: by how much AP50 would rise without them. Means over the complete \
+         seeds.</p></details>\n",
     );
 }
 
