@@ -13,8 +13,8 @@ use super::{Common, UserMistake};
 use crate::detector::throughput::{ENDLESS, TrainingLoad};
 use crate::detector::{TrainPlan, TrainSpec};
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, Sources, SyntheticSource,
-    load_results, power, progress, record_data, write_report,
+    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, SceneSource, Sources,
+    SyntheticSource, load_results, power, progress, record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
 use crate::render::RenderDevice;
@@ -49,6 +49,12 @@ pub struct ExperimentArgs {
 pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     let spec: ExperimentSpec = crate::spec::load(&args.spec, &args.common.overrides)?;
     let plan = spec.into_plan(&args.spec, args.common.seed)?;
+    // A wrong key of the last scene is told before the first is rendered.
+    for (_, source) in plan.sources() {
+        if let SyntheticSource::Scene(scene) = source {
+            scene_plan(scene)?;
+        }
+    }
     if args.common.dry_run {
         return print_plan(&plan, &args);
     }
@@ -89,8 +95,7 @@ fn synthetic_pool(
         SyntheticSource::Dataset(path) => return Ok(path.clone()),
         SyntheticSource::Scene(scene) => scene,
     };
-    let overrides = scene.overrides().map_err(UserMistake)?;
-    let scene_plan = ScenePlan::load(&scene.file, &overrides)?;
+    let scene_plan = scene_plan(scene)?;
     let count = scene.images.unwrap_or_else(|| plan.synthetic_needed()) + plan.synthetic_test;
     let hash = PlanHash::of(&scene_plan);
     let name = format!("{}-{count}", &hash.as_str()[..12]);
@@ -108,6 +113,11 @@ fn synthetic_pool(
         observer,
     )?;
     Ok(out)
+}
+
+fn scene_plan(scene: &SceneSource) -> anyhow::Result<ScenePlan> {
+    let overrides = scene.overrides().map_err(UserMistake)?;
+    Ok(ScenePlan::load(&scene.file, &overrides)?)
 }
 
 fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()> {

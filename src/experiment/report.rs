@@ -287,7 +287,7 @@ mod tests {
         let rows = std::fs::read_to_string(&files.csv).unwrap();
         assert!(
             rows.contains(
-                "r10-s20-fidelity_traced-labels_faulty-seed7,10,20,2,traced+faulty,joint"
+                "r10-s20-seed7+fidelity.traced+labels.faulty,10,20,2,traced+faulty,joint"
             )
         );
     }

@@ -100,11 +100,10 @@ impl Condition {
         if self.source > 0 && self.cell == 0 {
             id += &format!("-source{}", self.source + 1);
         }
-        id += cell;
         if !self.regime.is_joint() {
             id += &format!("-{}", self.regime.name());
         }
-        format!("{id}-seed{seed}")
+        format!("{id}-seed{seed}{cell}")
     }
 }
 

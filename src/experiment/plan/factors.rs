@@ -144,7 +144,8 @@ impl Crossing {
     }
 
     /// What a cell adds to its trials' names: the levels that are not the first of their
-    /// factor, so that the names stay where another factor is added.
+    /// factor, so that the names stay where another factor is added. No name holds a `+` or a
+    /// `.`, so that no two cells add the same.
     pub fn suffix(&self, cell: usize) -> String {
         let Some(levels) = self.named_levels(cell) else {
             return String::new();
@@ -153,7 +154,7 @@ impl Crossing {
             .iter()
             .zip(&self.cells[cell].levels)
             .filter(|(_, level)| **level > 0)
-            .map(|((factor, level), _)| format!("-{factor}_{level}"));
+            .map(|((factor, level), _)| format!("+{factor}.{level}"));
         others.collect()
     }
 

@@ -327,8 +327,8 @@ fn factors_are_crossed_and_trainings_that_are_alike_are_one() {
     assert_eq!(ids.len(), 50);
     for id in [
         "r10-s0-seed7",
-        "r10-s0-labels_faulty-seed7",
-        "r10-s20-fidelity_traced-labels_faulty-seed7",
+        "r10-s0-seed7+labels.faulty",
+        "r10-s20-seed7+fidelity.traced+labels.faulty",
     ] {
         assert!(ids.contains(id), "{id} is missing in {ids:?}");
     }
