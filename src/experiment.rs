@@ -16,6 +16,8 @@ mod design;
 mod exchange_rate;
 mod executor;
 mod exhibit;
+mod halving;
+mod mlflow;
 mod plan;
 mod power;
 mod regime;
@@ -40,11 +42,13 @@ pub use crossing::Place;
 pub use exchange_rate::{ExchangeRate, PowerLaw, Prices, Worth};
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
+pub use halving::{Halving, Round, Rounds};
+pub use mlflow::{Credentials, Tracker, TrackerError};
 pub use plan::{
     AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, Cell, Crossing,
     CurriculumSpec, ExperimentPlan, ExperimentSpec, Factor, FactorSpec, LearningCurveSpec, Level,
-    LevelSpec, PretrainingSpec, SceneSource, SubstitutionSpec, SyntheticSource, TrainSource,
-    TreatmentSpec,
+    LevelSpec, OtherRate, PretrainingSpec, RateCheck, RateCheckSpec, SceneSource, SubstitutionSpec,
+    SyntheticSource, TrainSource, TreatmentSpec,
 };
 pub use power::power;
 pub use regime::{
@@ -59,8 +63,9 @@ pub use statistics::{
     seeds_needed, t_quantile,
 };
 pub use tipping_point::{
-    ArmSummary, FactorEffect, FactorSummary, HarmOnset, LevelSummary, Refusal, SourceComparison,
-    SourceSummary, Standing, Summary, WayComparison, WaySummary, Why, analyse,
+    ArmSummary, FactorEffect, FactorSummary, HalvingSummary, HarmOnset, LevelSummary, RankedCell,
+    RateSummary, RatedArm, RatedCondition, Refusal, RoundSummary, SourceComparison, SourceSummary,
+    Standing, Summary, Survivor, TriedRate, WayComparison, WaySummary, Why, analyse,
 };
 pub use trial::{Condition, Measurement, Regime, Trial, TrialResult};
 
@@ -83,6 +88,10 @@ pub trait Executor: Sync {
         folder: &Path,
         observer: &dyn Observer,
     ) -> Result<Measurement, ExperimentError>;
+
+    /// Told of each result of the plan: of those that are there when a run begins, and of the
+    /// others once they are written.
+    fn finished(&self, _result: &TrialResult, _observer: &dyn Observer) {}
 }
 
 /// Why an experiment could not be run or reported.

@@ -13,8 +13,8 @@ use super::{Common, UserMistake};
 use crate::detector::throughput::{ENDLESS, TrainingLoad};
 use crate::detector::{TrainPlan, TrainSpec};
 use crate::experiment::{
-    DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, SceneSource, Sources,
-    SyntheticSource, load_results, power, progress, record_data, write_report,
+    Credentials, DetectorExecutor, ExperimentPlan, ExperimentSpec, RealData, SceneSource, Sources,
+    SyntheticSource, Tracker, load_results, power, progress, record_data, write_report,
 };
 use crate::generate::{self, Sidecars};
 use crate::render::RenderDevice;
@@ -28,6 +28,7 @@ use crate::seed::PlanHash;
   admix experiment presets/tipping_dice.yaml -o runs/dice --set real=data/dice --dry-run
   admix experiment presets/tipping_dice.yaml -o runs/dice --set seeds=8
   admix experiment presets/ways_dice.yaml -o runs/ways --set real=data/dice
+  admix experiment presets/demo.yaml -o runs/demo --mlflow http://127.0.0.1:5000
 
 The same command again goes on where a killed one stopped. More seeds or ratios may
 be asked for later: finished trials are kept.")]
@@ -42,6 +43,13 @@ pub struct ExperimentArgs {
     /// busier than one does, and need twice the memory.
     #[arg(long, value_name = "N", default_value = "2")]
     at_once: NonZeroUsize,
+    /// Tells an MLflow tracking server of each finished trial, a run each. Who asks is taken
+    /// from MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+    #[arg(long, value_name = "ADDRESS")]
+    mlflow: Option<String>,
+    /// Name of the experiment there; that of the output folder where left out.
+    #[arg(long, value_name = "NAME", requires = "mlflow")]
+    mlflow_experiment: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -60,6 +68,7 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     }
     // Said before anything is rendered for a training that cannot begin.
     plan.train.device.check()?;
+    let tracker = tracker(&args)?;
     use_threads(&args.common);
     let observer = Progress::new(false);
     let real = RealData::open(&plan)?;
@@ -77,10 +86,25 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     {
         crate::observer::Observer::message(&observer, &estimate);
     }
-    let executor = DetectorExecutor::new(sources, &plan);
+    let executor = DetectorExecutor::new(sources, &plan).with_tracker(tracker);
     crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
     let files = write_report(&args.out)?;
     print_report(&files, args.common.json)
+}
+
+/// Opened before anything is rendered, since an address may be wrong.
+fn tracker(args: &ExperimentArgs) -> anyhow::Result<Option<Tracker>> {
+    let Some(address) = &args.mlflow else {
+        return Ok(None);
+    };
+    let folder = args.out.file_name().map(|name| name.to_string_lossy());
+    let name = match (&args.mlflow_experiment, folder) {
+        (Some(name), _) => name.clone(),
+        (None, Some(folder)) => folder.into_owned(),
+        (None, None) => "admix".to_owned(),
+    };
+    let tracker = Tracker::open(address, &name, &Credentials::from_environment());
+    Ok(Some(tracker.map_err(|e| UserMistake(e.to_string()))?))
 }
 
 /// The folder of the synthetic images of one source; those of a scene are rendered first,
@@ -161,7 +185,7 @@ fn estimate(plan: &ExperimentPlan) -> Option<String> {
     let mut seconds = 0.0;
     let trials = plan.trials();
     for trial in &trials {
-        let train = plan.train_in(trial.condition.cell);
+        let train = plan.train_of(trial.condition);
         let hash = PlanHash::of(train);
         let known = per_step.iter().find(|(known, _)| *known == hash);
         let step = match known {

@@ -131,6 +131,8 @@ fn plan(seeds: usize) -> ExperimentPlan {
         },
         factors: Vec::new(),
         cells: None,
+        halving: None,
+        rate_check: None,
         seeds: Seeds::Count(seeds as u64),
         train: TrainSource::Settings(Box::default()),
         prices: None,

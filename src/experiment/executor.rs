@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::mlflow::Tracker;
 use super::plan::ExperimentPlan;
 use super::regime::{DETECTOR, stages};
 use super::sources::{Sources, detection_exhibits, training_exhibits};
-use super::trial::{Measurement, Regime, Trial};
+use super::trial::{Measurement, Regime, Trial, TrialResult};
 use super::{Executor, ExperimentError};
 use crate::audit::{AuditError, DiversityScale, domain_auc};
 use crate::augment::{AugmentError, augment_dataset};
@@ -39,6 +40,7 @@ pub struct DetectorExecutor {
     /// Of the real training images, so that the diversity of all trials has one unit. Measured
     /// by the first trial that needs it.
     diversity: OnceLock<DiversityScale>,
+    tracker: Option<Tracker>,
 }
 
 impl DetectorExecutor {
@@ -48,7 +50,14 @@ impl DetectorExecutor {
             sources,
             plan: plan.clone(),
             diversity: OnceLock::new(),
+            tracker: None,
         }
+    }
+
+    /// The same, which tells a tracking server of its trials.
+    pub fn with_tracker(mut self, tracker: Option<Tracker>) -> Self {
+        self.tracker = tracker;
+        self
     }
 
     /// The images of a trial. They depend on its counts and seed, not on how they are used.
@@ -137,6 +146,22 @@ impl DetectorExecutor {
         scale.vendi_score(train)
     }
 
+    /// AP on the val split; `None` where there is none or it has no boxes.
+    fn validation_ap(
+        &self,
+        detector: &Detector,
+        observer: &dyn Observer,
+    ) -> Result<Option<f64>, String> {
+        let validation = &self.sources.validation;
+        if validation.box_count() == 0 {
+            return Ok(None);
+        }
+        let found = detector.predict(validation, observer);
+        let found = found.map_err(|error| error.to_string())?;
+        let scored = crate::evaluation::evaluate(validation, &found);
+        Ok(Some(scored.map_err(|error| error.to_string())?.stats[0]))
+    }
+
     /// How well the detector's features tell the real test images from the synthetic ones.
     fn domain_auc(
         &self,
@@ -211,7 +236,20 @@ enum CopyError {
 impl Executor for DetectorExecutor {
     /// Optimiser steps, of all trainings of the trial together.
     fn units(&self, trial: &Trial) -> u64 {
-        self.plan.train_in(trial.condition.cell).steps
+        self.plan.train_of(trial.condition).steps
+    }
+
+    /// Results are kept whatever the tracking server answers, which may be told later.
+    fn finished(&self, result: &TrialResult, observer: &dyn Observer) {
+        let Some(tracker) = &self.tracker else {
+            return;
+        };
+        if let Err(error) = tracker.tell(&self.plan, result) {
+            observer.message(&format!(
+                "{}: {error}; the result is kept, and the same command tells it later",
+                result.trial.id
+            ));
+        }
     }
 
     /// Leaves in `folder`: `detector/` and, where synthetic images came first,
@@ -240,7 +278,7 @@ impl Executor for DetectorExecutor {
         let train = self
             .treated(train, trial, folder, &inner)
             .map_err(|error| fail(error.to_string()))?;
-        let settings = self.plan.train_in(trial.condition.cell);
+        let settings = self.plan.train_of(trial.condition);
         let stages = stages(trial.condition.regime, settings, &self.plan.regimes, folder)
             .map_err(|error| fail(error.to_string()))?;
         let mut steps = 0;
@@ -260,6 +298,7 @@ impl Executor for DetectorExecutor {
         let examined = crate::evaluation::examine(&self.sources.test, &detections, REDRAWS)
             .map_err(|error| fail(error.to_string()))?;
         let evaluation = examined.evaluation;
+        let validation_ap = self.validation_ap(&detector, &inner).map_err(fail)?;
         let synthetic = &self.sources.pools[trial.condition.source].test;
         let diversity = self
             .diversity(&train)
@@ -301,6 +340,7 @@ impl Executor for DetectorExecutor {
                 .map(|(name, score)| (name.clone(), score.ap))
                 .collect(),
             redrawn: Some(examined.redrawn),
+            validation_ap,
             errors: Some(examined.errors),
             synthetic_stats,
             diversity: Some(diversity),

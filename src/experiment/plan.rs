@@ -2,6 +2,7 @@
 
 mod arms;
 mod factors;
+mod rates;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -13,6 +14,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::exchange_rate::Prices;
+use super::halving::Halving;
 use super::regime::{AugmentationSettings, RegimeSettings};
 use super::trial::{Condition, Regime, Trial};
 use crate::detector::{TrainPlan, TrainSpec};
@@ -25,6 +27,7 @@ pub use arms::{
     LearningCurveSpec, Level, PretrainingSpec, SubstitutionSpec,
 };
 pub use factors::{Cell, Crossing, Factor, FactorSpec, LevelSpec, TreatmentSpec};
+pub use rates::{OtherRate, RateCheck, RateCheckSpec};
 
 /// Seeds of an experiment that names none: fewer allow no claim.
 const DEFAULT_SEEDS: u64 = 5;
@@ -55,8 +58,14 @@ pub struct ExperimentSpec {
     /// How many combinations of the factors' levels are tried; all where left out.
     #[serde(default)]
     pub cells: Option<usize>,
+    /// Drops combinations that score low with few seeds.
+    #[serde(default)]
+    pub halving: Option<Halving>,
     #[serde(default)]
     pub seeds: Seeds,
+    /// Whether an arm wins or loses by its learning rate.
+    #[serde(default)]
+    pub rate_check: Option<RateCheckSpec>,
     pub train: TrainSource,
     /// What images cost, for what synthetic ones save.
     #[serde(default)]
@@ -188,11 +197,15 @@ pub struct ExperimentPlan {
     pub arms: Vec<Arm>,
     #[serde(default, skip_serializing_if = "Crossing::is_empty")]
     pub crossing: Crossing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halving: Option<Halving>,
     /// Rising numbers of real images that detectors are trained on alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learning_curve: Vec<usize>,
     /// In the order in which they are run; unique.
     pub seeds: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_check: Option<RateCheck>,
     pub train: TrainPlan,
     /// Settings of the arms that use their images in another way than mixing them.
     #[serde(default, skip_serializing_if = "RegimeSettings::is_empty")]
@@ -290,8 +303,15 @@ impl ExperimentSpec {
                 "the name is empty",
             );
         }
+        if let Some(halving) = self.halving {
+            halving.check(crossing.cells.len(), seeds.len(), &mut problems);
+        }
+        let check = self.rate_check.as_ref();
+        let rate_check = check.and_then(|check| check.check(&train, seeds.len(), &mut problems));
         regimes.check(&train, &mut problems);
-        for train in crossing.cells.iter().filter_map(|cell| cell.train.as_ref()) {
+        let of_cells = crossing.cells.iter().filter_map(|cell| cell.train.as_ref());
+        let of_rates = rate_check.iter().flat_map(|check| &check.rates);
+        for train in of_cells.chain(of_rates.map(|rate| &rate.train)) {
             regimes.check(train, &mut problems);
         }
         let plan = ExperimentPlan {
@@ -302,8 +322,10 @@ impl ExperimentSpec {
             synthetic_test: self.synthetic_test,
             arms,
             crossing,
+            halving: self.halving,
             learning_curve,
             seeds,
+            rate_check,
             train,
             regimes,
             prices: self.prices,
@@ -341,6 +363,13 @@ impl ExperimentPlan {
             .collect()
     }
 
+    /// The same with the arms of some cells.
+    pub(super) fn of_cells(&self, cells: &[usize]) -> Self {
+        let mut plan = self.clone();
+        plan.arms.retain(|arm| cells.contains(&arm.cell));
+        plan
+    }
+
     /// Name of an arm's source or of its cell's levels, where there are several.
     pub fn setting_name(&self, arm: &Arm) -> Option<String> {
         if !self.crossing.is_empty() {
@@ -374,20 +403,28 @@ impl ExperimentPlan {
     /// The trials, seed by seed: a run that is cut short leaves whole blocks, which
     /// is what the analysis can use.
     pub fn trials(&self) -> Vec<Trial> {
-        let conditions = self.conditions();
-        let contexts: Vec<PlanHash> = conditions.iter().map(|c| self.context(*c)).collect();
+        let in_arms = self.conditions();
+        let at_other_rates = self.conditions_at_other_rates();
+        let all = in_arms.iter().chain(&at_other_rates);
+        let contexts: Vec<(Condition, PlanHash)> = all.map(|&c| (c, self.context(c))).collect();
+        let checked_seeds = self.rate_check.as_ref().map_or(0, |check| check.seeds);
         let mut trials = Vec::new();
         for (block, &seed) in self.seeds.iter().enumerate() {
-            for (&placed, context) in conditions.iter().zip(&contexts) {
-                // The cell's number changes where levels are added; what it stands for is in
-                // the context.
+            let own = match block < checked_seeds {
+                true => contexts.len(),
+                false => in_arms.len(),
+            };
+            for (placed, context) in &contexts[..own] {
+                // The numbers of cell and rate change where others are added; what they stand
+                // for is in the context.
                 let condition = Condition {
                     cell: 0,
+                    rate: 0,
                     source: match placed.cell {
                         0 => placed.source,
                         _ => 0,
                     },
-                    ..placed
+                    ..*placed
                 };
                 // A regime's settings concern its own trials alone, so that those of the
                 // others are kept where an arm is added or changed.
@@ -407,12 +444,16 @@ impl ExperimentPlan {
                     }
                 };
                 let cell = self.crossing.suffix(placed.cell);
+                let rate = match self.other_rate(*placed) {
+                    Some(rate) => format!("-rate{}", rate.multiple),
+                    None => String::new(),
+                };
                 trials.push(Trial {
-                    id: placed.trial_id(&cell, seed),
-                    condition: placed,
+                    id: placed.trial_id(&rate, &cell, seed),
+                    condition: *placed,
                     seed,
                     hash,
-                    exhibits: block == 0,
+                    exhibits: block == 0 && placed.rate == 0,
                 });
             }
         }
@@ -422,7 +463,7 @@ impl ExperimentPlan {
     /// Hash of what the trials of a condition depend on beside it and their seed.
     fn context(&self, condition: Condition) -> PlanHash {
         let (_, source) = self.sources()[condition.source];
-        let train = self.train_in(condition.cell);
+        let train = self.train_of(condition);
         let mut context = PlanHash::of(&(&self.real, &self.class_agnostic, source, train));
         if self.synthetic_test > 0 {
             context = PlanHash::of(&(context, self.synthetic_test));
@@ -435,11 +476,25 @@ impl ExperimentPlan {
         }
     }
 
-    /// Settings of the trainings in a cell.
-    pub fn train_in(&self, cell: usize) -> &TrainPlan {
-        let own = self.crossing.cells.get(cell);
+    /// Settings of the trainings of a condition.
+    pub fn train_of(&self, condition: Condition) -> &TrainPlan {
+        if let Some(rate) = self.other_rate(condition) {
+            return &rate.train;
+        }
+        let own = self.crossing.cells.get(condition.cell);
         own.and_then(|cell| cell.train.as_ref())
             .unwrap_or(&self.train)
+    }
+
+    /// The learning rate of a condition's trainings as a multiple of the planned one.
+    pub fn rate_of(&self, condition: Condition) -> f64 {
+        self.other_rate(condition).map_or(1.0, |rate| rate.multiple)
+    }
+
+    /// The rate of the rate check that a condition is trained at; `None` at the planned one.
+    fn other_rate(&self, condition: Condition) -> Option<&OtherRate> {
+        let check = self.rate_check.as_ref()?;
+        check.rates.get(condition.rate.checked_sub(1)?)
     }
 
     /// How many synthetic images the largest trial needs.
@@ -509,7 +564,26 @@ impl ExperimentPlan {
                 let _ = writeln!(text, "{}: {how}", kind.name());
             }
         }
-        let total = self.conditions().len() * self.seeds.len();
+        if let Some(check) = &self.rate_check {
+            let multiples: Vec<String> =
+                check.rates.iter().map(|r| r.multiple.to_string()).collect();
+            let checked = self.rate_checked().len();
+            let _ = writeln!(
+                text,
+                "rate check: {checked} of them at {} times the learning rate  x {} seeds",
+                multiples.join(" and "),
+                check.seeds
+            );
+        }
+        if let Some(halving) = self.halving {
+            let _ = writeln!(
+                text,
+                "halving: {} seeds of all combinations, then {} of them with twice the seeds, and so \
+                 on; so there will be fewer trials than these",
+                halving.first_seeds, halving.keep
+            );
+        }
+        let total = self.trials().len();
         let left = total.saturating_sub(finished);
         let _ = write!(text, "{total} trials, {finished} finished, {left} to run");
         let _ = match seconds_per_trial {

@@ -6,12 +6,13 @@ mod figures;
 mod learning_curve;
 mod overlay;
 mod page;
+mod rates;
 mod why;
 
 use std::path::{Path, PathBuf};
 
 use super::ExperimentError;
-use super::plan::Crossing;
+use super::plan::ExperimentPlan;
 use super::runner::{load_plan, load_results};
 use super::tipping_point::{Summary, analyse};
 use super::trial::TrialResult;
@@ -47,7 +48,7 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
         figures: figures::write_figures(&summary, out)?,
         summary,
     };
-    write_atomically(&files.csv, csv(&results, &plan.crossing).as_bytes())?;
+    write_atomically(&files.csv, csv(&results, &plan).as_bytes())?;
     let json = serde_json::to_vec_pretty(&files.summary).expect("a summary serialises");
     write_atomically(&files.summary_json, &json)?;
     let html = page::render(&plan, &results, &files.summary, out)?;
@@ -57,11 +58,13 @@ pub fn write_report(out: &Path) -> Result<ReportFiles, ExperimentError> {
 
 /// One row a trial. Identifiers are made of digits and letters, so that nothing
 /// needs quoting.
-fn csv(results: &[TrialResult], crossing: &Crossing) -> String {
-    let mut text =
-        format!("trial,n_real,n_synthetic,source,cell,regime,seed,{STAT_COLUMNS},steps,seconds\n");
+fn csv(results: &[TrialResult], plan: &ExperimentPlan) -> String {
+    let mut text = format!(
+        "trial,n_real,n_synthetic,source,cell,regime,rate,seed,{STAT_COLUMNS},validation_ap,steps,seconds\n"
+    );
     for result in results {
         let condition = result.trial.condition;
+        let validation = result.measurement.validation_ap;
         let stats: Vec<String> = result
             .measurement
             .stats
@@ -69,18 +72,20 @@ fn csv(results: &[TrialResult], crossing: &Crossing) -> String {
             .map(|value| format!("{value:.6}"))
             .collect();
         text.push_str(&format!(
-            "{},{},{},{},{},{},{},{},{},{:.3}\n",
+            "{},{},{},{},{},{},{},{},{},{},{},{:.3}\n",
             result.trial.id,
             condition.n_real,
             condition.n_synthetic,
             condition.source + 1,
-            crossing
+            plan.crossing
                 .name(condition.cell)
                 .unwrap_or_default()
                 .replace(", ", "+"),
             condition.regime.name(),
+            plan.rate_of(condition),
             result.trial.seed,
             stats.join(","),
+            validation.map_or(String::new(), |ap| format!("{ap:.6}")),
             result.measurement.steps,
             result.seconds
         ));
@@ -91,7 +96,7 @@ fn csv(results: &[TrialResult], crossing: &Crossing) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::exhibit::{ExhibitKind, draw_exhibit};
-    use super::super::plan::tests::{plan, plan_with_factors, plan_with_ways};
+    use super::super::plan::tests::{plan, plan_with_factors, plan_with_rates, plan_with_ways};
     use super::super::runner::tests::{Mock, ONE};
     use super::super::runner::{DataRecord, record_data};
     use super::super::trial::{Measurement, Trial};
@@ -238,7 +243,7 @@ mod tests {
         let csv = std::fs::read_to_string(&files.csv).unwrap();
         let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
         assert_eq!(
-            rows[0][..7],
+            rows[0][..8],
             [
                 "trial",
                 "n_real",
@@ -246,6 +251,7 @@ mod tests {
                 "source",
                 "cell",
                 "regime",
+                "rate",
                 "seed"
             ]
         );
@@ -289,6 +295,29 @@ mod tests {
             rows.contains(
                 "r10-s20-seed7+fidelity.traced+labels.faulty,10,20,2,traced+faulty,joint"
             )
+        );
+    }
+
+    #[test]
+    fn other_learning_rates_have_their_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan_with_rates();
+        let mock = Mock::new(0.01);
+        run(&plan, folder.path(), &mock, ONE, &Silent).unwrap();
+        let files = write_report(folder.path()).unwrap();
+        let html = std::fs::read_to_string(&files.html).unwrap();
+        for part in [
+            "Does an arm win or lose by its learning rate?",
+            "<th>rate x 0.3: val, test</th><th>rate x 1: val, test</th><th>rate x 3: val, test</th>",
+            "<tr><th scope=\"row\">pretraining 2x</th><td>",
+            "not all finished",
+        ] {
+            assert!(html.contains(part), "{part} is missing");
+        }
+        let csv = std::fs::read_to_string(&files.csv).unwrap();
+        assert!(
+            csv.contains("r100-s0-rate0.3-seed7,100,0,1,,joint,0.3,7,"),
+            "{csv}"
         );
     }
 

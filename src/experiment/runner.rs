@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::halving::Rounds;
 use super::plan::ExperimentPlan;
 use super::trial::{Trial, TrialResult};
 use super::{Executor, ExperimentError};
@@ -64,17 +65,43 @@ pub fn run(
     at_once: NonZeroUsize,
     observer: &dyn Observer,
 ) -> Result<Vec<TrialResult>, ExperimentError> {
-    let trials = plan.trials();
-    let results = load_results(plan, out)?;
     create_dir_all(out)?;
+    let mut results = load_results(plan, out)?;
     let json = serde_json::to_vec_pretty(plan).expect("a plan serialises");
     write_atomically(&out.join(PLAN), &json)?;
     write_results(out, &results)?;
-    let is_missing = |trial: &&Trial| !results.iter().any(|done| done.trial.id == trial.id);
+    for result in &results {
+        executor.finished(result, observer);
+    }
+    // What a round of halving decides is known when its trials are finished.
+    loop {
+        let trials = Rounds::of(plan, &results).trials(plan);
+        if trials.iter().all(|trial| is_finished(trial, &results)) {
+            return Ok(results);
+        }
+        run_trials(&trials, &results, out, executor, at_once, observer)?;
+        results = load_results(plan, out)?;
+    }
+}
+
+fn is_finished(trial: &Trial, results: &[TrialResult]) -> bool {
+    results.iter().any(|done| done.trial.id == trial.id)
+}
+
+/// Runs those of `trials` that have no result yet.
+fn run_trials(
+    trials: &[Trial],
+    results: &[TrialResult],
+    out: &Path,
+    executor: &dyn Executor,
+    at_once: NonZeroUsize,
+    observer: &dyn Observer,
+) -> Result<(), ExperimentError> {
+    let is_missing = |trial: &&Trial| !is_finished(trial, results);
     let missing: Vec<&Trial> = trials.iter().filter(is_missing).collect();
     let queue = Queue {
         next: AtomicUsize::new(0),
-        results: Mutex::new(results.clone()),
+        results: Mutex::new(results.to_vec()),
         failure: Mutex::new(None),
     };
     let total: u64 = trials.iter().map(|trial| executor.units(trial)).sum();
@@ -86,14 +113,11 @@ pub fn run(
         }
     });
     observer.end();
-    if let Some(error) = queue
-        .failure
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-    {
-        return Err(error);
+    let failure = queue.failure.into_inner();
+    match failure.unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
-    load_results(plan, out)
 }
 
 /// The trials that wait, and what came of the others.
@@ -117,8 +141,11 @@ impl Queue {
             let Some(trial) = missing.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
-            let outcome = measure(trial, out, executor, observer)
-                .and_then(|result| self.keep(result, out, observer));
+            let outcome = measure(trial, out, executor, observer).and_then(|result| {
+                self.keep(result.clone(), out, observer)?;
+                executor.finished(&result, observer);
+                Ok(())
+            });
             if let Err(error) = outcome {
                 failure().get_or_insert(error);
             }

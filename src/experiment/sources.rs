@@ -35,6 +35,8 @@ pub struct Sources {
     pub real: Dataset,
     /// The test split of the real data, which every trial is evaluated on.
     pub test: Dataset,
+    /// The val split of the real data, by which settings are chosen; may be empty.
+    pub validation: Dataset,
     /// The pools of synthetic images, in the order of the plan's sources.
     pub pools: Vec<Pool>,
     /// The test images, which every training set is compared with.
@@ -58,6 +60,7 @@ pub struct Pool {
 pub struct RealData {
     root: PathBuf,
     train: Dataset,
+    validation: Dataset,
     test: Dataset,
     held_out: HeldOut,
     left_out: Vec<String>,
@@ -73,9 +76,10 @@ impl RealData {
     pub fn open(plan: &ExperimentPlan) -> Result<Self, ExperimentError> {
         let real = Dataset::open(&plan.real)?;
         let (mut train, test) = (real.split(Split::Train), real.split(Split::Test));
+        let validation = real.split(Split::Val);
         let held_out = HeldOut::of(&[&test], &Silent).map_err(mixing)?;
         let left_out = leave_leaks_out(&mut train, &held_out, &real.root).map_err(mixing)?;
-        let mut data = Self::of(plan, train, test, held_out)?;
+        let mut data = Self::of(plan, train, validation, test, held_out)?;
         data.root = real.root;
         data.left_out = left_out;
         Ok(data)
@@ -84,16 +88,21 @@ impl RealData {
     fn of(
         plan: &ExperimentPlan,
         train: Dataset,
+        validation: Dataset,
         test: Dataset,
         held_out: HeldOut,
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
         check_real_counts(plan, &train, &test, &mut problems);
-        check_groups(&train, &test, &mut problems);
+        if plan.rate_check.is_some() || plan.halving.is_some() {
+            check_validation(plan, &train, &validation, &mut problems);
+        }
+        check_groups(&train, &test, "test", &mut problems);
         no_problems(&problems)?;
         Ok(RealData {
             root: train.root.clone(),
             train,
+            validation,
             test,
             held_out,
             left_out: Vec::new(),
@@ -161,6 +170,7 @@ impl Sources {
     ) -> Result<Self, ExperimentError> {
         let mut problems = Vec::new();
         let (mut train, mut test) = (real.train, real.test);
+        let mut validation = real.validation;
         let mut pools: Vec<Pool> = pools.into_iter().map(|pool| Pool::of(pool, plan)).collect();
         for pool in &mut pools {
             check_synthetic_count(plan, &pool.train, &mut problems);
@@ -179,11 +189,13 @@ impl Sources {
         if let Some(name) = &plan.class_agnostic {
             join_classes(&mut train, name);
             join_classes(&mut test, name);
+            join_classes(&mut validation, name);
         }
         no_problems(&problems)?;
         Ok(Sources {
             real: train,
             test,
+            validation,
             pools,
             held_out: real.held_out,
             left_out: real.left_out,
@@ -316,9 +328,26 @@ fn check_synthetic_count(plan: &ExperimentPlan, synthetic: &Dataset, problems: &
     }
 }
 
-fn check_groups(train: &Dataset, test: &Dataset, problems: &mut Vec<String>) {
+/// Whether settings can be chosen by the val split.
+fn check_validation(
+    plan: &ExperimentPlan,
+    train: &Dataset,
+    validation: &Dataset,
+    problems: &mut Vec<String>,
+) {
+    if validation.box_count() == 0 {
+        problems.push(format!(
+            "{} has no labelled images in a val split, by which rate_check and halving choose; give \
+             annotations/val.json or a `split` in manifest.jsonl, or leave them out",
+            plan.real.display()
+        ));
+    }
+    check_groups(train, validation, "val", problems);
+}
+
+fn check_groups(train: &Dataset, other: &Dataset, name: &str, problems: &mut Vec<String>) {
     let trained: BTreeSet<&str> = train.samples.iter().map(|s| s.group()).collect();
-    let shared: BTreeSet<&str> = test
+    let shared: BTreeSet<&str> = other
         .samples
         .iter()
         .map(|s| s.group())
@@ -326,7 +355,7 @@ fn check_groups(train: &Dataset, test: &Dataset, problems: &mut Vec<String>) {
         .collect();
     if let Some(first) = shared.first() {
         problems.push(format!(
-            "{} group(s) stand in both the train and the test split, such as `{first}`; \
+            "{} group(s) stand in both the train and the {name} split, such as `{first}`; \
              a split must keep a group together",
             shared.len()
         ));

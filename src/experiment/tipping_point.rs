@@ -7,6 +7,8 @@
 
 mod factors;
 mod grid;
+mod halving;
+mod rates;
 mod sources;
 #[cfg(test)]
 pub(super) mod tests;
@@ -17,6 +19,7 @@ use serde::Serialize;
 
 use super::crossing::{Curve, Place};
 use super::exchange_rate::ExchangeRate;
+use super::halving::Rounds;
 use super::plan::{Arm, ArmKind, ExperimentPlan};
 use super::sentence::{Sentence, subject};
 use super::statistics::{
@@ -27,6 +30,8 @@ use crate::seed::PlanHash;
 
 pub use factors::{FactorEffect, FactorSummary};
 use grid::{Grid, find};
+pub use halving::{HalvingSummary, RankedCell, RoundSummary, Survivor};
+pub use rates::{RateSummary, RatedArm, RatedCondition, TriedRate};
 pub use sources::{SourceComparison, SourceSummary};
 pub use ways::{WayComparison, WaySummary};
 pub use why::Why;
@@ -69,6 +74,12 @@ pub struct Summary {
     /// What the factors change, one an arm that they are crossed with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<FactorSummary>,
+    /// How cells of the factors fell out, where the plan halves them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halving: Option<HalvingSummary>,
+    /// What the arms' ends score at other learning rates, where the plan tries some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_check: Option<RateSummary>,
     /// What synthetic images are worth in real ones, where the plan has a learning curve.
     pub exchange_rate: Option<ExchangeRate>,
 }
@@ -270,6 +281,11 @@ pub enum HarmOnset {
 
 /// Draws the conclusions from the results of a plan, finished or not.
 pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
+    let rounds = Rounds::of(plan, results);
+    let asked = rounds.trials(plan).len();
+    let hash = PlanHash::of(plan);
+    // Of cells that were dropped there are too few seeds for a claim.
+    let plan = &plan.of_cells(&rounds.alive);
     let grid = Grid::new(plan, results);
     let arms: Vec<ArmSummary> = plan
         .arms
@@ -281,13 +297,18 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         .collect();
     let ways = grid.ways(plan);
     let sources = grid.sources(plan);
-    let factors = grid.factors(plan);
+    let factors = match plan.halving {
+        Some(_) => Vec::new(),
+        None => grid.factors(plan),
+    };
+    let halving = grid.halving(plan, &rounds);
+    let rate_check = grid.rate_check(plan);
     let exchange_rate = grid.exchange_rate(plan);
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
     let mut summary = Summary {
         conclusion: String::new(),
-        plan: PlanHash::of(plan),
-        trials_total: plan.trials().len(),
+        plan: hash,
+        trials_total: asked,
         trials_finished: results.len(),
         seeds_used: grid.seeds.clone(),
         confidence: 1.0 - ALPHA,
@@ -302,6 +323,8 @@ pub fn analyse(plan: &ExperimentPlan, results: &[TrialResult]) -> Summary {
         ways,
         sources,
         factors,
+        halving,
+        rate_check,
         exchange_rate,
     };
     summary.conclusion = summary.sentences().join(" ");
@@ -315,8 +338,10 @@ impl Summary {
         let arms = self.arms.iter().filter(|arm| arm.cell == 0);
         arms.map(|arm| arm.sentence.as_str())
             .chain(self.factors.iter().map(|f| f.sentence.as_str()))
+            .chain(self.halving.iter().map(|h| h.sentence.as_str()))
             .chain(self.ways.iter().map(|way| way.sentence.as_str()))
             .chain(self.sources.iter().map(|source| source.sentence.as_str()))
+            .chain(self.rate_check.iter().map(|check| check.sentence.as_str()))
             .chain(self.exchange_rate.iter().map(|rate| rate.sentence.as_str()))
             .collect()
     }

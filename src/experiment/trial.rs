@@ -60,6 +60,9 @@ pub struct Condition {
     /// The cell of the plan's factors; left out where it is the first.
     #[serde(default, skip_serializing_if = "is_first")]
     pub cell: usize,
+    /// Which of the rate check's learning rates it is trained at; left out at the planned one.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub rate: usize,
 }
 
 fn is_first(index: &usize) -> bool {
@@ -75,6 +78,7 @@ impl Condition {
             regime: Regime::Joint,
             source: 0,
             cell: 0,
+            rate: 0,
         }
     }
 
@@ -86,6 +90,11 @@ impl Condition {
         }
     }
 
+    /// The same at another learning rate.
+    pub fn at_rate(self, rate: usize) -> Self {
+        Condition { rate, ..self }
+    }
+
     /// Mixing the same images.
     pub fn mixed(self) -> Self {
         Condition {
@@ -94,8 +103,9 @@ impl Condition {
         }
     }
 
-    /// Name of its trial at `seed`, fit for a folder. `cell` is what the cell adds to it.
-    pub(super) fn trial_id(self, cell: &str, seed: u64) -> String {
+    /// Name of its trial at `seed`, fit for a folder. `rate` and `cell` are what its learning
+    /// rate and its cell add to it.
+    pub(super) fn trial_id(self, rate: &str, cell: &str, seed: u64) -> String {
         let mut id = format!("r{}-s{}", self.n_real, self.n_synthetic);
         if self.source > 0 && self.cell == 0 {
             id += &format!("-source{}", self.source + 1);
@@ -103,7 +113,7 @@ impl Condition {
         if !self.regime.is_joint() {
             id += &format!("-{}", self.regime.name());
         }
-        format!("{id}-seed{seed}{cell}")
+        format!("{id}{rate}-seed{seed}{cell}")
     }
 }
 
@@ -133,6 +143,9 @@ pub struct Measurement {
     /// On test splits drawn anew, the same in every trial.
     #[serde(default)]
     pub redrawn: Option<Redrawn>,
+    /// AP on the real val split, by which settings may be chosen; `None` without one.
+    #[serde(default)]
+    pub validation_ap: Option<f64>,
     /// The kinds of errors on the real test split.
     #[serde(default)]
     pub errors: Option<ErrorKinds>,

@@ -66,6 +66,7 @@ fn sources(folder: &Path) -> Sources {
     Sources {
         real: squares(folder, "real", 4, Origin::Real),
         test: squares(folder, "test", 2, Origin::Real),
+        validation: squares(folder, "val", 2, Origin::Real),
         pools: vec![Pool {
             train: squares(folder, "synthetic", 4, Origin::Synthetic),
             test: squares(folder, "unseen", 2, Origin::Synthetic),

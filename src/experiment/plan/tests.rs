@@ -24,6 +24,14 @@ pub(in crate::experiment) fn plan_with_ways() -> ExperimentPlan {
     parse(&(YAML.replace("\ntrain:", WAYS) + "smallest_effect: 0.02\n")).unwrap()
 }
 
+/// Plain mixing and pretraining, whose ends are tried at other rates with two of five seeds.
+pub(in crate::experiment) fn plan_with_rates() -> ExperimentPlan {
+    let arms = YAML
+        .replace("\ntrain:", WAYS)
+        .replace("  auxiliary: {real: 100, multiples: [1, 2]}\n", "");
+    parse(&(arms + "rate_check: {rates: [3, 0.3]}\nsmallest_effect: 0.02\n")).unwrap()
+}
+
 /// Ten real images with up to 20 synthetic ones, in two scenes and with two kinds of labels.
 const FACTORS: &str = "
 real: data/real
@@ -301,7 +309,7 @@ fn the_presets_are_sound() {
     for (name, conditions) in [
         ("demo", 3),
         ("tipping_dice", 12),
-        ("tipping_blood_cells", 7),
+        ("tipping_blood_cells", 9),
         ("tipping_nuclei", 11),
         ("quality_dice", 20),
         ("known_gap", 13),
@@ -366,7 +374,15 @@ fn a_training_setting_is_a_factor() {
         "- name: length\n    levels: [{name: short}, {name: long, train: [steps=30]}]",
     );
     let plan = parse(&yaml).unwrap();
-    let steps: Vec<u64> = (0..4).map(|cell| plan.train_in(cell).steps).collect();
+    let steps: Vec<u64> = (0..4)
+        .map(|cell| {
+            plan.train_of(Condition {
+                cell,
+                ..Condition::joint(10, 0)
+            })
+            .steps
+        })
+        .collect();
     assert_eq!(steps, [10, 30, 10, 30]);
     let wrong = parse(&yaml.replace("steps=30", "stepps=30")).unwrap_err();
     assert!(wrong.to_string().contains("stepps"), "{wrong}");
@@ -418,4 +434,98 @@ fn factors_that_cannot_be_crossed_are_told() {
         .unwrap_err()
         .to_string();
     assert!(nothing.contains("give `factors`"), "{nothing}");
+}
+
+#[test]
+fn the_ends_of_each_arm_are_tried_at_other_rates() {
+    let plan = plan_with_rates();
+    let planned = plan.train.optimizer.learning_rate();
+    let without = ExperimentPlan {
+        rate_check: None,
+        ..plan.clone()
+    };
+    // Real-only is shared; the largest ratios of substitution, addition and pretraining are not.
+    assert_eq!(plan.rate_checked().len(), 4);
+    let trials = plan.trials();
+    let others: Vec<&Trial> = trials.iter().filter(|t| t.condition.rate > 0).collect();
+    assert_eq!(others.len(), 4 * 2 * 2);
+    assert_eq!(others[0].id, "r100-s0-rate0.3-seed7");
+    assert!(others.iter().all(|trial| trial.seed < 9 && !trial.exhibits));
+    let known: Vec<Trial> = trials
+        .iter()
+        .filter(|t| t.condition.rate == 0)
+        .cloned()
+        .collect();
+    assert_eq!(
+        known,
+        without.trials(),
+        "the trials of the arms stay as they are"
+    );
+    let ids: BTreeSet<_> = trials.iter().map(|trial| &trial.id).collect();
+    let hashes: BTreeSet<_> = trials.iter().map(|trial| trial.hash.as_str()).collect();
+    assert_eq!((ids.len(), hashes.len()), (trials.len(), trials.len()));
+    for trial in others {
+        let rate = plan.train_of(trial.condition).optimizer.learning_rate();
+        assert_eq!(rate, planned * plan.rate_of(trial.condition));
+    }
+    let told = plan.describe(0, None);
+    assert!(
+        told.contains("rate check: 4 of them at 0.3 and 3 times the learning rate  x 2 seeds"),
+        "{told}"
+    );
+    let again: ExperimentPlan =
+        serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+    assert_eq!(again.trials(), trials);
+}
+
+#[test]
+fn rates_that_cannot_be_tried_are_told() {
+    for (check, part) in [
+        ("{rates: [1]}", "1 is not a multiple of the planned rate"),
+        ("{rates: [.nan]}", ".nan is not a finite number"),
+        ("{rates: [1e9]}", "1000000000 is not a multiple"),
+        ("{rates: [3, 3]}", "a rate stands twice"),
+        ("{rates: []}", "there is none"),
+        ("{seeds: 1}", "1 is not between 2"),
+        (
+            "{seeds: 6}",
+            "6 is not between 2, the fewest that tell how runs vary, and the 5 seeds",
+        ),
+        ("{speed: 6}", "unknown field"),
+    ] {
+        let error = parse(&format!("{YAML}rate_check: {check}\n")).unwrap_err();
+        assert!(error.to_string().contains(part), "{check}: {error}");
+    }
+}
+
+#[test]
+fn halving_needs_cells_and_seeds_to_drop() {
+    let halved = |cells: &str, halving: &str| {
+        let yaml = format!("{FACTORS}{cells}halving: {halving}\n");
+        parse(&with_preset(&yaml))
+    };
+    let plan = halved("", "{}").unwrap();
+    assert_eq!(plan.halving.unwrap().first_seeds, 2);
+    let told = plan.describe(0, None);
+    assert!(
+        told.contains("halving: 2 seeds of all combinations"),
+        "{told}"
+    );
+    for (halving, part) in [
+        (
+            "{first_seeds: 5}",
+            "5 is not between 1 and one less than the 5 seeds",
+        ),
+        ("{first_seeds: 0}", "0 is not between 1"),
+        ("{keep: 1}", "1 is not a share of the cells"),
+        ("{keep: .nan}", ".nan is not a finite number"),
+    ] {
+        let error = halved("", halving).unwrap_err().to_string();
+        assert!(error.contains(part), "{halving}: {error}");
+    }
+    let error = parse(&format!("{YAML}halving: {{}}\n")).unwrap_err();
+    assert!(
+        error.to_string().contains("of which none can be dropped"),
+        "{error}"
+    );
 }

@@ -13,6 +13,61 @@ const ROW: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 const TOP: f64 = 12.0;
 
+/// How combinations fell out, where the plan halves them.
+pub(super) fn write_halving(html: &mut String, summary: &Summary) {
+    let Some(halving) = &summary.halving else {
+        return;
+    };
+    let _ = writeln!(
+        html,
+        "<section><h2>Which combination is best</h2><p>{}</p>",
+        escape(&halving.sentence)
+    );
+    if !halving.survivors.is_empty() {
+        html.push_str(
+            "<div class=\"scroll\"><table><thead><tr><th>left</th><th>arm</th><th>AP minus that of \
+             the first combination</th><th>says</th></tr></thead><tbody>",
+        );
+        for survivor in &halving.survivors {
+            let _ = write!(
+                html,
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td><span class=\"chip \
+                 {}\">{}</span></td></tr>",
+                escape(&survivor.name),
+                survivor.kind.name(),
+                difference_interval(survivor.difference),
+                standing_class(survivor.standing),
+                survivor.standing.label_of_way()
+            );
+        }
+        html.push_str("</tbody></table></div>\n");
+    }
+    for (number, round) in (1..).zip(&halving.rounds) {
+        let _ = write!(
+            html,
+            "<details><summary>Round {number}: {} seeds</summary><div class=\"scroll\"><table><thead>\
+             <tr><th>combination</th><th>AP on val</th><th>goes on</th></tr></thead><tbody>",
+            round.seeds
+        );
+        for cell in &round.ranking {
+            let _ = write!(
+                html,
+                "<tr><th scope=\"row\">{}</th><td>{:.3}</td><td>{}</td></tr>",
+                escape(&cell.name),
+                cell.validation_ap,
+                if cell.is_kept { "yes" } else { "no" }
+            );
+        }
+        html.push_str("</tbody></table></div></details>\n");
+    }
+    html.push_str(
+        "<p>Rounds rank by the mean AP on the val split over all trials of a combination; the first \
+         always goes on, since the others are compared with it. What is left is compared on the test \
+         split with all seeds, the mean over the ratios with synthetic images, together at 95 % \
+         (Bonferroni).</p></section>\n",
+    );
+}
+
 /// The factors of every arm. Writing to a `String` cannot fail, here and below.
 pub(super) fn write_factors(html: &mut String, summary: &Summary) {
     for factors in &summary.factors {

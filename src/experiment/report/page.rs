@@ -13,8 +13,9 @@ use super::super::tipping_point::{
 };
 use super::super::trial::TrialResult;
 use super::chart;
-use super::factors::write_factors;
+use super::factors::{write_factors, write_halving};
 use super::overlay::{self, write_overlays};
+use super::rates::write_rates;
 use super::why::{write_sources, write_why, write_worth};
 use crate::dataset::DatasetError;
 use crate::html::{STYLE, escape};
@@ -83,6 +84,19 @@ pub(super) fn render(
         let sentence = escape(&rate.sentence);
         let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
     }
+    if let Some(halving) = &summary.halving {
+        let tone = match halving.refusal {
+            Some(_) => "muted",
+            None => "open",
+        };
+        let sentence = escape(&halving.sentence);
+        let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
+    }
+    if let Some(check) = &summary.rate_check {
+        let tone = if check.is_complete { "open" } else { "muted" };
+        let sentence = escape(&check.sentence);
+        let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
+    }
     write_overlays(&mut html, summary);
     for arm in &summary.arms {
         // Those of further cells are summed up in the factors' effects.
@@ -102,9 +116,11 @@ pub(super) fn render(
         }
     }
     write_factors(&mut html, summary);
+    write_halving(&mut html, summary);
     write_worth(&mut html, summary);
     write_sources(&mut html, summary);
     write_ways(&mut html, summary);
+    write_rates(&mut html, summary);
     write_too_noisy(&mut html, summary);
     write_left_out(
         &mut html,

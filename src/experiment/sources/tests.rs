@@ -43,7 +43,8 @@ fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
 fn of(plan: &ExperimentPlan, real: Dataset, pool: Dataset) -> Result<Sources, ExperimentError> {
     let held_out = HeldOut::of(&[], &Silent).unwrap();
     let (train, test) = (real.split(Split::Train), real.split(Split::Test));
-    Sources::of(plan, RealData::of(plan, train, test, held_out)?, vec![pool])
+    let real = RealData::of(plan, train, real.split(Split::Val), test, held_out)?;
+    Sources::of(plan, real, vec![pool])
 }
 
 fn real(train: u64, test: u64) -> Dataset {
@@ -188,4 +189,31 @@ fn an_image_scores_by_the_labels_found_and_the_detections_wrong() {
     assert_eq!(harmonic_mean(sample, &[]), 0.0);
     assert_eq!(harmonic_mean(sample, &[&right]), 1.0);
     assert!((harmonic_mean(sample, &[&right, &wrong]) - 2.0 / 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn rates_are_chosen_by_a_val_split_of_its_own() {
+    let plan = crate::experiment::plan::tests::plan_with_rates();
+    let pool = || dataset(&["die", "coin"], 400, None);
+    let error = of(&plan, real(100, 5), pool()).unwrap_err().to_string();
+    assert!(
+        error.contains("no labelled images in a val split"),
+        "{error}"
+    );
+    let mut with_val = real(100, 5);
+    let mut added = dataset(&["die", "coin"], 3, Some(Split::Val)).samples;
+    for sample in &mut added {
+        sample.id += 1_000;
+    }
+    with_val.samples.extend(added);
+    let sources = of(&plan, with_val.clone(), pool()).unwrap();
+    assert_eq!(sources.validation.samples.len(), 3);
+    for sample in &mut with_val.samples {
+        sample.record.group = "one scene".into();
+    }
+    let error = of(&plan, with_val, pool()).unwrap_err().to_string();
+    assert!(
+        error.contains("both the train and the val split"),
+        "{error}"
+    );
 }

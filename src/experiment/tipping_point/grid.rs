@@ -55,10 +55,15 @@ impl<'a> Grid<'a> {
     /// Over some of the conditions. Runs vary more the fewer real images they have, so that
     /// only what is compared shares a residual variance.
     pub fn of(&self, conditions: &[Condition]) -> Self {
+        self.of_seeds(conditions, &self.seeds)
+    }
+
+    /// Over some of the conditions and seeds.
+    pub fn of_seeds(&self, conditions: &[Condition], seeds: &[u64]) -> Self {
         Grid::fitted(
             self.results,
             self.smallest_effect,
-            self.seeds.clone(),
+            seeds.to_vec(),
             self.distinct_seeds,
             conditions,
         )
