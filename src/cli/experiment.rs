@@ -82,12 +82,13 @@ pub(super) fn run(args: ExperimentArgs) -> anyhow::Result<()> {
     }
     record_data(&args.out, &sources.record()?)?;
     if progress(&plan, &args.out)?.finished == 0
-        && let Some(estimate) = estimate(&plan)
+        && let Some(seconds) = estimate(&plan)
     {
-        crate::observer::Observer::message(&observer, &estimate);
+        crate::observer::Observer::message(&observer, &told(&plan, seconds));
     }
     let executor = DetectorExecutor::new(sources, &plan).with_tracker(tracker);
     crate::experiment::run(&plan, &args.out, &executor, args.at_once, &observer)?;
+    executor.draw_pairs(&args.out)?;
     let files = write_report(&args.out)?;
     print_report(&files, args.common.json)
 }
@@ -146,16 +147,18 @@ fn scene_plan(scene: &SceneSource) -> anyhow::Result<ScenePlan> {
 
 fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()> {
     let so_far = progress(plan, &args.out)?;
+    use_threads(&args.common);
     if args.common.json {
+        let estimated = (so_far.finished == 0).then(|| estimate(plan)).flatten();
         let grid = serde_json::json!({
             "plan": plan,
             "trials": plan.trials(),
             "finished": so_far.finished,
             "seconds_per_trial": so_far.seconds_per_trial,
+            "estimated_seconds": estimated,
         });
         println!("{}", serde_json::to_string_pretty(&grid)?);
     } else {
-        use_threads(&args.common);
         print!(
             "{}",
             plan.describe(
@@ -166,9 +169,9 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
             )
         );
         if so_far.finished == 0
-            && let Some(estimate) = estimate(plan)
+            && let Some(seconds) = estimate(plan)
         {
-            println!("{estimate}");
+            println!("{}", told(plan, seconds));
         }
         print!("{}", power(plan, &load_results(plan, &args.out)?));
     }
@@ -178,9 +181,9 @@ fn print_plan(plan: &ExperimentPlan, args: &ExperimentArgs) -> anyhow::Result<()
 /// Training steps that an estimate is made from, after one that warms up.
 const ESTIMATE_STEPS: u32 = 3;
 
-/// How long the trainings of a plan will take, by a few of their steps on this machine. `None`
+/// Seconds that the trainings of a plan will take, by a few of their steps on this machine. `None`
 /// where they cannot be run here.
-fn estimate(plan: &ExperimentPlan) -> Option<String> {
+fn estimate(plan: &ExperimentPlan) -> Option<f64> {
     let mut per_step: Vec<(PlanHash, f64)> = Vec::new();
     let mut seconds = 0.0;
     let trials = plan.trials();
@@ -198,14 +201,19 @@ fn estimate(plan: &ExperimentPlan) -> Option<String> {
         };
         seconds += step * train.steps as f64;
     }
+    Some(seconds)
+}
+
+fn told(plan: &ExperimentPlan, seconds: f64) -> String {
+    let trials = plan.trials().len();
     let minutes = (seconds / 60.0).ceil();
-    Some(format!(
+    format!(
         "estimate: {minutes:.0} minutes for the trainings of {} trials ({:.0} s each), by \
          {ESTIMATE_STEPS} of their steps on this machine as busy as it is; rendering and scoring \
          come on top",
-        trials.len(),
-        seconds / trials.len().max(1) as f64
-    ))
+        trials,
+        seconds / trials.max(1) as f64
+    )
 }
 
 fn seconds_per_step(train: &TrainPlan) -> Option<f64> {

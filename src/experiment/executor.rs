@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::exhibit::{detection_exhibits, pairs, training_exhibits};
 use super::mlflow::Tracker;
 use super::plan::ExperimentPlan;
 use super::regime::{DETECTOR, stages};
-use super::sources::{Sources, detection_exhibits, training_exhibits};
-use super::trial::{Measurement, Regime, Trial, TrialResult};
+use super::runner::{PAIRS, keep_pairs, read_json, trial_folder};
+use super::sources::Sources;
+use super::trial::{Condition, Measurement, Regime, Trial, TrialResult};
 use super::{Executor, ExperimentError};
+use crate::annotation::Detection;
 use crate::audit::{AuditError, DiversityScale, domain_auc};
 use crate::augment::{AugmentError, augment_dataset};
 use crate::dataset::{Dataset, DatasetError, Sample, write_atomically};
@@ -28,6 +31,9 @@ use crate::spec::SpecError;
 /// Test splits drawn anew that each trial is scored on: a standard error from as many is
 /// itself within 5 %.
 const REDRAWS: usize = 400;
+
+/// What a trial's detector found on the real test images, in its folder.
+const DETECTIONS: &str = "detections.json";
 
 /// Folder of a trial's treated training images, which are removed when it has ended.
 const TREATED: &str = "treated";
@@ -58,6 +64,49 @@ impl DetectorExecutor {
     pub fn with_tracker(mut self, tracker: Option<Tracker>) -> Self {
         self.tracker = tracker;
         self
+    }
+
+    /// Draws, for each arm of the first cell, the test images on which its largest ratio loses
+    /// most to real-only, by the trials of the first seed in `out`, for the report.
+    ///
+    /// # Errors
+    /// Detections or images that cannot be read, a file that cannot be written.
+    pub fn draw_pairs(&self, out: &Path) -> Result<(), ExperimentError> {
+        let folder = out.join(PAIRS);
+        let trials = self.plan.trials();
+        let mut all = Vec::new();
+        for (index, arm) in self.plan.arms.iter().enumerate() {
+            let (Some(first), Some(last)) = (arm.levels.first(), arm.levels.last()) else {
+                continue;
+            };
+            if arm.cell > 0 {
+                continue;
+            }
+            let found = |condition: Condition| -> Result<Option<Vec<Detection>>, ExperimentError> {
+                let mut shown = trials.iter().filter(|trial| trial.exhibits);
+                let Some(trial) = shown.find(|trial| trial.condition == condition) else {
+                    return Ok(None);
+                };
+                read_json(&trial_folder(out, trial).join(DETECTIONS))
+            };
+            let (Some(without), Some(with)) = (found(first.condition)?, found(last.condition)?)
+            else {
+                continue;
+            };
+            std::fs::create_dir_all(&folder).map_err(|source| DatasetError::Write {
+                path: folder.clone(),
+                source,
+            })?;
+            let name = format!("arm{}_{}", index + 1, arm.kind.name());
+            all.extend(pairs(
+                &self.sources.test,
+                [&without, &with],
+                index,
+                &folder,
+                &name,
+            )?);
+        }
+        keep_pairs(out, &all)
     }
 
     /// The images of a trial. They depend on its counts and seed, not on how they are used.
@@ -317,7 +366,7 @@ impl Executor for DetectorExecutor {
             Some(evaluation.stats)
         };
         let json = serde_json::to_vec(&detections).expect("detections serialise");
-        write_atomically(&folder.join("detections.json"), &json)?;
+        write_atomically(&folder.join(DETECTIONS), &json)?;
         let mut exhibits = training_exhibits(&train, trial, folder)?;
         exhibits.extend(detection_exhibits(
             &self.sources.test,

@@ -115,8 +115,11 @@ impl Tracker {
         credentials: &Credentials,
     ) -> Result<Self, TrackerError> {
         let has_https = cfg!(feature = "https");
-        let is_http = address.starts_with("http://");
-        if !is_http && !(has_https && address.starts_with("https://")) {
+        let schemes: &[&str] = match has_https {
+            true => &["http://", "https://"],
+            false => &["http://"],
+        };
+        if !schemes.iter().any(|scheme| address.starts_with(scheme)) {
             return Err(TrackerError::Address {
                 address: address.to_owned(),
                 https: match has_https {

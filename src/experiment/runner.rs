@@ -5,6 +5,7 @@
 //! DIR/trials/ID/result.json      a finished trial; written last, atomically
 //! DIR/results.jsonl              all finished trials, one a line
 //! DIR/data.json                  what the trials draw from
+//! DIR/pairs/                     test images that two detectors are compared on
 //! ```
 
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::exhibit::Pair;
 use super::halving::Rounds;
 use super::plan::ExperimentPlan;
 use super::trial::{Trial, TrialResult};
@@ -25,6 +27,10 @@ use crate::seed::PlanHash;
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "results.jsonl";
 const DATA: &str = "data.json";
+
+/// Folder of the test images that are shown side by side, and its list of them.
+pub(super) const PAIRS: &str = "pairs";
+const INDEX: &str = "pairs.json";
 
 /// How far an output folder has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -287,8 +293,24 @@ pub(super) fn load_data(out: &Path) -> Result<Option<DataRecord>, ExperimentErro
     read_json(&out.join(DATA))
 }
 
+/// Keeps which test images are shown side by side.
+pub(super) fn keep_pairs(out: &Path, pairs: &[Pair]) -> Result<(), ExperimentError> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let json = serde_json::to_vec_pretty(pairs).expect("pairs serialise");
+    Ok(write_atomically(&out.join(PAIRS).join(INDEX), &json)?)
+}
+
+/// What [`keep_pairs`] kept; none before the end of a run.
+pub(super) fn load_pairs(out: &Path) -> Result<Vec<Pair>, ExperimentError> {
+    Ok(read_json(&out.join(PAIRS).join(INDEX))?.unwrap_or_default())
+}
+
 /// `None` where there is no file.
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ExperimentError> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(
+    path: &Path,
+) -> Result<Option<T>, ExperimentError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -6,27 +6,13 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 use super::plan::ExperimentPlan;
-use super::{DataRecord, ExperimentError, Trial};
-use crate::annotation::{Annotation, BoundingBox, Category, Detection};
-use crate::dataset::{Dataset, DatasetError, Origin, Sample, Split};
+use super::{DataRecord, ExperimentError};
+use crate::annotation::{BoundingBox, Category};
+use crate::dataset::{Dataset, DatasetError, Origin, Split};
 use crate::mix::{HeldOut, MixError};
 use crate::observer::Silent;
 use crate::seed::PlanHash;
-
-/// Pictures of each kind that a trial leaves for the report.
-const EXHIBITS: usize = 3;
-
-/// Least score of a detection that is drawn.
-const DRAWN_SCORE: f64 = 0.3;
-
-/// Overlap (IoU) with a label of its class from which on a drawn detection is right.
-const RIGHT_IOU: f64 = 0.5;
-
-/// Labels, and detections that are right.
-const RIGHT_COLOUR: [u8; 3] = [60, 220, 120];
-const WRONG_COLOUR: [u8; 3] = [255, 170, 40];
 
 /// Real and synthetic images with the same categories.
 #[derive(Debug)]
@@ -409,135 +395,5 @@ fn match_classes(dataset: &mut Dataset, categories: &[Category], problems: &mut 
                 annotation.category_id = id;
             }
         }
-    }
-}
-
-/// Draws a few training images with their labels, real and synthetic in turn.
-///
-/// # Errors
-/// An image that cannot be read, or a file that cannot be written.
-pub(super) fn training_exhibits(
-    train: &Dataset,
-    trial: &Trial,
-    folder: &Path,
-) -> Result<Vec<Exhibit>, DatasetError> {
-    if !trial.exhibits {
-        return Ok(Vec::new());
-    }
-    let mut exhibits = Vec::new();
-    for (kind, is_real) in [
-        (ExhibitKind::TrainReal, true),
-        (ExhibitKind::TrainSynthetic, false),
-    ] {
-        let chosen = train
-            .samples
-            .iter()
-            .filter(|sample| sample.record.counts_as_real() == is_real)
-            .take(EXHIBITS);
-        for (index, sample) in chosen.enumerate() {
-            let boxes: Vec<(BoundingBox, [u8; 3])> = sample
-                .annotations
-                .iter()
-                .map(|annotation| (annotation.bbox, RIGHT_COLOUR))
-                .collect();
-            let name = format!(
-                "train_{}_{index}",
-                if is_real { "real" } else { "synthetic" }
-            );
-            let caption = format!("{}: {} labelled", sample.file_name, boxes.len());
-            exhibits.push(draw_exhibit(
-                kind,
-                &sample.path,
-                &boxes,
-                folder,
-                &name,
-                caption,
-            )?);
-        }
-    }
-    Ok(exhibits)
-}
-
-/// Draws what was found on a few test images: the same in every trial, spread evenly over the
-/// split, and those that this detector does worst on. All have labels.
-///
-/// # Errors
-/// An image that cannot be read, or a file that cannot be written.
-pub(super) fn detection_exhibits(
-    test: &Dataset,
-    detections: &[Detection],
-    trial: &Trial,
-    folder: &Path,
-) -> Result<Vec<Exhibit>, DatasetError> {
-    if !trial.exhibits {
-        return Ok(Vec::new());
-    }
-    let labelled: Vec<&Sample> = test
-        .samples
-        .iter()
-        .filter(|sample| !sample.annotations.is_empty())
-        .collect();
-    let mut worst: Vec<(f64, &Sample)> = labelled
-        .iter()
-        .map(|sample| (harmonic_mean(sample, &drawn(sample, detections)), *sample))
-        .collect();
-    // Of equal ones the first of the split.
-    worst.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let step = labelled.len().div_ceil(EXHIBITS).max(1);
-    let spread = labelled.iter().step_by(step).copied();
-    let worst = worst.iter().take(EXHIBITS).map(|(_, sample)| *sample);
-    let mut exhibits = Vec::new();
-    let spread = spread.map(|sample| (ExhibitKind::Detections, "test", sample));
-    let worst = worst.map(|sample| (ExhibitKind::Worst, "worst", sample));
-    for (index, (kind, name, sample)) in spread.chain(worst).enumerate() {
-        let found = drawn(sample, detections);
-        let boxes: Vec<(BoundingBox, [u8; 3])> = found
-            .iter()
-            .map(|found| (found.bbox, colour(found, &sample.annotations)))
-            .collect();
-        let right = boxes.iter().filter(|(_, c)| *c == RIGHT_COLOUR).count();
-        let caption = format!(
-            "{}: {} found with a score of {DRAWN_SCORE} or more, {right} of them right, {} labelled",
-            sample.file_name,
-            boxes.len(),
-            sample.annotations.len()
-        );
-        exhibits.push(draw_exhibit(
-            kind,
-            &sample.path,
-            &boxes,
-            folder,
-            &format!("{name}_{index}"),
-            caption,
-        )?);
-    }
-    Ok(exhibits)
-}
-
-/// What is drawn of the detections on an image.
-fn drawn<'a>(sample: &Sample, detections: &'a [Detection]) -> Vec<&'a Detection> {
-    detections
-        .iter()
-        .filter(|found| found.image_id == sample.id && found.score >= DRAWN_SCORE)
-        .collect()
-}
-
-/// Of precision and recall on one image with labels, in `0..=1`: each label counts for the best
-/// detection of its class that overlaps it enough.
-fn harmonic_mean(sample: &Sample, found: &[&Detection]) -> f64 {
-    let is_found = |label: &&Annotation| found.iter().any(|found| is_right(found, label));
-    let right = sample.annotations.iter().filter(is_found).count();
-    2.0 * right as f64 / (found.len() + sample.annotations.len()).max(1) as f64
-}
-
-fn is_right(found: &Detection, label: &Annotation) -> bool {
-    label.category_id == found.category_id && label.bbox.iou(&found.bbox) >= RIGHT_IOU
-}
-
-fn colour(found: &Detection, labels: &[Annotation]) -> [u8; 3] {
-    if labels.iter().any(|label| is_right(found, label)) {
-        RIGHT_COLOUR
-    } else {
-        WRONG_COLOUR
     }
 }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::super::ExperimentError;
-use super::super::exhibit::{Exhibit, ExhibitKind};
+use super::super::exhibit::{Exhibit, ExhibitKind, Pair};
 use super::super::plan::{ExperimentPlan, SyntheticSource};
-use super::super::runner::{load_data, trial_folder};
+use super::super::runner::{PAIRS, load_data, load_pairs, trial_folder};
 use super::super::sentence::signed;
 use super::super::tipping_point::{
     ArmSummary, Estimate, HarmOnset, LevelSummary, Standing, Summary,
@@ -98,6 +98,7 @@ pub(super) fn render(
         let _ = writeln!(html, "<p class=\"verdict {tone}\">{sentence}</p>");
     }
     write_overlays(&mut html, summary);
+    let pairs = load_pairs(out)?;
     for arm in &summary.arms {
         // Those of further cells are summed up in the factors' effects.
         if arm.cell > 0 {
@@ -111,6 +112,7 @@ pub(super) fn render(
         }
         write_arm(&mut html, plan, arm, summary);
         write_exhibits(&mut html, arm, results, out)?;
+        write_pairs(&mut html, plan, arm, &pairs, out)?;
         if arm.cell > 0 {
             html.push_str("</details>\n");
         }
@@ -363,6 +365,55 @@ fn write_exhibits(
         html.push_str("</div>\n");
     }
     html.push_str("</section>\n");
+    Ok(())
+}
+
+/// The test images on which an arm's largest ratio loses most, by real-only and by it.
+fn write_pairs(
+    html: &mut String,
+    plan: &ExperimentPlan,
+    arm: &ArmSummary,
+    pairs: &[Pair],
+    out: &Path,
+) -> Result<(), ExperimentError> {
+    let is_own = |pair: &&Pair| {
+        let own = plan.arms.get(pair.arm);
+        own.is_some_and(|own| {
+            own.kind == arm.kind && own.cell == arm.cell && plan.setting_name(own) == arm.source
+        })
+    };
+    let own: Vec<&Pair> = pairs.iter().filter(is_own).collect();
+    let (Some(first), Some(last)) = (arm.levels.first(), arm.levels.last()) else {
+        return Ok(());
+    };
+    if own.is_empty() {
+        return Ok(());
+    }
+    let _ = writeln!(
+        html,
+        "<section><h3>Where {} loses most to real-only</h3><div class=\"strips\">",
+        escape(&last.label)
+    );
+    type Side = fn(&Pair) -> &Exhibit;
+    let sides: [(&LevelSummary, Side); 2] = [(first, |p| &p.without), (last, |p| &p.with)];
+    for (level, side) in sides {
+        let _ = write!(
+            html,
+            "<div class=\"strip\"><div class=\"strip-label\">{}<small><span>{} real </span><span>{} \
+             synthetic</span></small></div><div class=\"thumbs\">",
+            escape(&level.label),
+            level.condition.n_real,
+            level.condition.n_synthetic
+        );
+        for pair in &own {
+            write_exhibit(html, side(pair), &out.join(PAIRS))?;
+        }
+        html.push_str("</div></div>\n");
+    }
+    html.push_str(
+        "</div><p>The same test images, by the detectors of one seed. Right detections green, wrong \
+         ones orange; an image counts by the harmonic mean of its precision and recall.</p></section>\n",
+    );
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 use super::super::plan::tests::{plan, plan_with_ways};
 use super::*;
-use crate::dataset::Record;
+use crate::annotation::Annotation;
+use crate::dataset::{Record, Sample};
 
 fn dataset(names: &[&str], count: u64, split: Option<Split>) -> Dataset {
     let categories = names
@@ -157,38 +158,6 @@ fn a_group_in_train_and_test_is_refused() {
     real.samples[105].record.group = "burst".into();
     let error = of(&plan(), real, dataset(&["die"], 200, None)).unwrap_err();
     assert!(error.to_string().contains("`burst`"), "{error}");
-}
-
-#[test]
-fn a_detection_is_right_with_the_class_and_the_place_of_a_label() {
-    let label = dataset(&["die"], 1, None).samples[0].annotations[0].clone();
-    let found = |category_id: u32, x: f64| Detection {
-        image_id: 1,
-        category_id,
-        bbox: BoundingBox::from([x, 1.0, 4.0, 4.0]),
-        score: 0.9,
-    };
-    let labels = [label];
-    assert_eq!(colour(&found(10, 1.5), &labels), RIGHT_COLOUR);
-    assert_eq!(colour(&found(20, 1.5), &labels), WRONG_COLOUR);
-    assert_eq!(colour(&found(10, 4.0), &labels), WRONG_COLOUR);
-}
-
-#[test]
-fn an_image_scores_by_the_labels_found_and_the_detections_wrong() {
-    let sample = &dataset(&["die"], 1, None).samples[0];
-    let label = &sample.annotations[0];
-    let found = |bbox: BoundingBox| Detection {
-        image_id: sample.id,
-        category_id: label.category_id,
-        bbox,
-        score: 0.9,
-    };
-    let right = found(label.bbox);
-    let wrong = found(BoundingBox::from([500.0, 500.0, 9.0, 9.0]));
-    assert_eq!(harmonic_mean(sample, &[]), 0.0);
-    assert_eq!(harmonic_mean(sample, &[&right]), 1.0);
-    assert!((harmonic_mean(sample, &[&right, &wrong]) - 2.0 / 3.0).abs() < 1e-12);
 }
 
 #[test]
