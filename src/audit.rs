@@ -1,4 +1,4 @@
-//! What data sets are like in numbers, and how two of them differ.
+//! What data sets are like in numbers, how two of them differ, and what is wrong with one.
 //!
 //! ```text
 //!                side                feature            statistics, classifier
@@ -9,6 +9,7 @@
 //! count as one observation: permutations and folds move whole groups.
 
 mod chart;
+mod check;
 mod classifier;
 mod diversity;
 mod feature;
@@ -23,6 +24,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use check::{
+    Audit, AuditFiles, ClassSummary, Finding, Issue, Part, SplitSummary, audit, write_audit,
+};
 pub use classifier::{Separation, domain_auc};
 pub use diversity::DiversityScale;
 pub use feature::Feature;

@@ -1,5 +1,6 @@
 //! The command line: one file a command, each `load spec -> plan -> run -> print`.
 
+mod audit;
 mod augment;
 mod bench;
 mod convert;
@@ -60,6 +61,8 @@ enum Command {
     Augment(augment::AugmentArgs),
     /// Run a preset or a scene over lists and ranges of its values.
     Sweep(sweep::SweepArgs),
+    /// Find faults of a data set's labels, images and splits.
+    Audit(audit::AuditArgs),
     /// Convert a data set between COCO, YOLO and Pascal VOC.
     Convert(convert::ConvertArgs),
     /// Build one training set at an exact real/synthetic ratio.
@@ -148,6 +151,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Preview(args) => preview::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Augment(args) => augment::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Convert(args) => convert::run(args),

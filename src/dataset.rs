@@ -26,9 +26,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use decode::{MAX_SIDE_PX, decode_image, image_size, read_image};
+pub use decode::{FileFacts, MAX_SIDE_PX, decode_image, decode_with_facts, image_size, read_image};
 pub use export::{Format, export};
-pub use fingerprint::{Fingerprint, Likeness};
+pub use fingerprint::{Fingerprint, Likeness, Turn, fine_correlation, shrunk};
 pub use intake::pictures_in;
 pub use manifest::{Origin, Record, read_manifest};
 pub use sample::Sample;

@@ -1,6 +1,10 @@
 //! What the pages that admix writes have in common: the style, escaping and round numbers
 //! of an axis.
 
+mod picture;
+
+pub use picture::{jpeg_address, jpeg_with_boxes};
+
 /// The style of every page: light and dark, for screens and phones, nothing fetched.
 pub const STYLE: &str = include_str!("html/page.css");
 

@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use super::trial::Trial;
 use crate::annotation::{Annotation, BoundingBox, Detection};
 use crate::dataset::{Dataset, DatasetError, Sample, read_image, write_atomically};
+use crate::html::jpeg_with_boxes;
 
 /// Longest side of an exhibit, in pixels.
 const SIDE_PX: u32 = 240;
-
-const JPEG_QUALITY: u8 = 82;
 
 /// Pictures of each kind that a trial leaves for the report.
 const EXHIBITS: usize = 3;
@@ -64,20 +62,10 @@ pub fn draw_exhibit(
     caption: String,
 ) -> Result<Exhibit, DatasetError> {
     let image = read_image(source)?;
-    let scale = (f64::from(SIDE_PX) / f64::from(image.width().max(image.height()))).min(1.0);
-    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
-    let mut small = image::imageops::thumbnail(&image, side(image.width()), side(image.height()));
-    for (bbox, colour) in boxes {
-        outline(&mut small, bbox, scale, Rgb(*colour));
-    }
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
-    small
-        .write_with_encoder(encoder)
-        .map_err(|error| DatasetError::Image {
-            path: folder.join(name),
-            message: error.to_string(),
-        })?;
+    let bytes = jpeg_with_boxes(&image, boxes, SIDE_PX).map_err(|error| DatasetError::Image {
+        path: folder.join(name),
+        message: error.to_string(),
+    })?;
     let file = format!("{name}.jpg");
     write_atomically(&folder.join(&file), &bytes)?;
     Ok(Exhibit {
@@ -85,38 +73,6 @@ pub fn draw_exhibit(
         file,
         caption,
     })
-}
-
-/// Draws the outline of a box, given in pixels of the unscaled image; two pixels
-/// wide where the box is large enough to stay visible inside.
-fn outline(image: &mut RgbImage, bbox: &BoundingBox, scale: f64, colour: Rgb<u8>) {
-    let (width, height) = image.dimensions();
-    let place = |value: f64, limit: u32| (value * scale).round().clamp(0.0, f64::from(limit - 1));
-    let (left, right) = (
-        place(bbox.x, width) as u32,
-        place(bbox.right(), width) as u32,
-    );
-    let (top, bottom) = (
-        place(bbox.y, height) as u32,
-        place(bbox.bottom(), height) as u32,
-    );
-    let thickness = if right - left > 12 && bottom - top > 12 {
-        2
-    } else {
-        1
-    };
-    for inset in 0..thickness {
-        let (left, right) = (left + inset, right - inset);
-        let (top, bottom) = (top + inset, bottom - inset);
-        for x in left..=right {
-            image.put_pixel(x, top, colour);
-            image.put_pixel(x, bottom, colour);
-        }
-        for y in top..=bottom {
-            image.put_pixel(left, y, colour);
-            image.put_pixel(right, y, colour);
-        }
-    }
 }
 
 /// Draws a few training images with their labels, real and synthetic in turn.
@@ -301,35 +257,10 @@ fn draw_detections(
 
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
+
     use super::*;
     use crate::dataset::{Origin, Record};
-
-    #[test]
-    fn boxes_are_drawn_at_their_scaled_place_and_clipped() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source.png");
-        RgbImage::new(480, 240).save(&source).unwrap();
-        let red = [255, 0, 0];
-        let boxes = [
-            (BoundingBox::from([100.0, 40.0, 200.0, 100.0]), red),
-            (BoundingBox::from([-50.0, -50.0, 5000.0, 9000.0]), red),
-        ];
-        let exhibit = draw_exhibit(
-            ExhibitKind::TrainReal,
-            &source,
-            &boxes,
-            folder.path(),
-            "train_0",
-            "a".into(),
-        )
-        .unwrap();
-        let image = read_image(&folder.path().join(&exhibit.file)).unwrap();
-        assert_eq!(image.dimensions(), (240, 120));
-        let is_red = |x, y| image.get_pixel(x, y)[0] > 100;
-        assert!(is_red(100, 20) && is_red(50, 45), "the box's edges");
-        assert!(!is_red(100, 45), "the box's middle");
-        assert!(is_red(0, 60), "the clipped box follows the image's edge");
-    }
 
     fn sample(folder: &Path, id: u64) -> Sample {
         let path = folder.join(format!("{id}.png"));

@@ -18,27 +18,7 @@ use super::overlay::{self, write_overlays};
 use super::rates::write_rates;
 use super::why::{write_sources, write_why, write_worth};
 use crate::dataset::DatasetError;
-use crate::html::{STYLE, escape};
-
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (index, byte)| {
-            word | u32::from(*byte) << (16 - 8 * index)
-        });
-        for place in 0..4 {
-            if place <= chunk.len() {
-                let index = (word >> (18 - 6 * place)) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
-}
+use crate::html::{STYLE, escape, jpeg_address};
 
 /// Renders the page. Writing to a `String` cannot fail, here and below.
 pub(super) fn render(
@@ -432,8 +412,8 @@ fn write_exhibit(
     let caption = escape(&exhibit.caption);
     let _ = write!(
         html,
-        "<figure class=\"thumb {class}\"><img alt=\"{caption}\" title=\"{caption}\" loading=\"lazy\" src=\"data:image/jpeg;base64,{}\">",
-        base64(&bytes)
+        "<figure class=\"thumb {class}\"><img alt=\"{caption}\" title=\"{caption}\" loading=\"lazy\" src=\"{}\">",
+        jpeg_address(&bytes)
     );
     if tag.is_empty() {
         html.push_str("</figure>");
@@ -618,24 +598,4 @@ fn write_method(html: &mut String, plan: &ExperimentPlan, summary: &Summary) {
              other test images.</p></section>\n"
         }
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_gives_the_vectors_of_rfc_4648() {
-        for (text, expected) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
-    }
 }
