@@ -65,6 +65,7 @@ FAULTS = [
     ("blur, sigma 6 px", lambda i, r: i.filter(ImageFilter.GaussianBlur(6)), {"blurred"}, {"blurry"}, False),
     ("blur, sigma 2 px", lambda i, r: i.filter(ImageFilter.GaussianBlur(2)), {"blurred"}, {"blurry"}, False),
     ("noise, 15 levels", noisy, {"noisy"}, {"blurry", "low_information"}, False),
+    ("JPEG quality 10", None, {"blocky"}, {"blurry", "low_information"}, False),
     ("JPEG quality 10, saved anew as PNG", lambda i, r: jpeg(i, 10), {"blocky"}, {"blurry", "low_information"}, False),
     ("contrast x 0.25", lambda i, r: Image.blend(Image.new("RGB", i.size, (128,) * 3), i, 0.25),
      {"low_contrast"}, {"low_information"}, False),
@@ -95,6 +96,9 @@ def plant(photos, fault, count, folder):
             if fault[0] == "same file":
                 made = f"planted_{name}"
                 shutil.copy(path, f"{folder}/images/{made}")
+            elif fault[0] == "JPEG quality 10":
+                made = f"planted_{os.path.splitext(name)[0]}.jpg"
+                image.save(f"{folder}/images/{made}", quality=10)
             else:
                 fault[1](image, rng).save(f"{folder}/images/{made}")
             planted.append(made)
