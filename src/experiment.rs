@@ -43,7 +43,7 @@ pub use exchange_rate::{ExchangeRate, PowerLaw, Prices, Worth};
 pub use executor::DetectorExecutor;
 pub use exhibit::{Exhibit, ExhibitKind, draw_exhibit};
 pub use halving::{Halving, Round, Rounds};
-pub use mlflow::{Credentials, Tracker, TrackerError};
+pub use mlflow::{Clock, Credentials, Tracker, TrackerError};
 pub use plan::{
     AdditionSpec, Arm, ArmKind, ArmsSpec, AugmentationSpec, AuxiliarySpec, Cell, Crossing,
     CurriculumSpec, ExperimentPlan, ExperimentSpec, Factor, FactorSpec, LearningCurveSpec, Level,

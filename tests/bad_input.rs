@@ -617,6 +617,10 @@ fn arguments_out_of_range_are_refused() {
             "reads no YAML",
         ),
         (&["doctor", "--set", "a=1"], "reads no YAML"),
+        (&["audit", "gone"], "there is no such folder"),
+        (&["audit", ".", "--fail-at", "2"], "not between 0 and 1"),
+        (&["audit", ".", "--split", "val"], "no usable images"),
+        (&["audit", ".", "--against", "."], "--out"),
         (
             &[
                 "predict", "--model", "m", image, "-o", "out", "--set", "a=1",
@@ -648,6 +652,41 @@ fn arguments_out_of_range_are_refused() {
             .height(),
         240
     );
+}
+
+#[test]
+fn an_audit_tells_its_findings_and_fails_where_asked() {
+    let (folder, mut labels) = sound();
+    let write = |labels: &Value| {
+        std::fs::write(folder.path().join("annotations.json"), labels.to_string()).unwrap();
+    };
+    let twice = json!({"id": 2, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10.4]});
+    labels["annotations"].as_array_mut().unwrap().push(twice);
+    let gone = json!({"id": 2, "file_name": "gone.jpg", "width": 40, "height": 30});
+    labels["images"].as_array_mut().unwrap().push(gone);
+    write(&labels);
+    let asked = ["audit", ".", "-o", "audited", "--json", "--fail-at", "0.9"];
+    let (code, text, error) = admix(folder.path(), &asked);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains("2 findings are as severe as 0.9 or more"),
+        "{error}"
+    );
+    let told: Value = serde_json::from_str(&text).unwrap();
+    let issue = |index: usize| {
+        told["findings"][index]["issue"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!([issue(0), issue(1)], ["unreadable", "duplicate_box"]);
+    let written = std::fs::read(folder.path().join("audited/audit.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), told);
+    let page = std::fs::read_to_string(folder.path().join("audited/audit.html")).unwrap();
+    assert!(page.contains("One object boxed twice") && page.contains("gone.jpg"));
+    let (code, text, error) = admix(folder.path(), &["audit", "."]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(text.contains("such as gone.jpg: "), "{text}");
 }
 
 /// A pool that nothing can be made of would cost its rendering; without an adapter the

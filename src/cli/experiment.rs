@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
@@ -104,8 +104,22 @@ fn tracker(args: &ExperimentArgs) -> anyhow::Result<Option<Tracker>> {
         (None, Some(folder)) => folder.into_owned(),
         (None, None) => "admix".to_owned(),
     };
-    let tracker = Tracker::open(address, &name, &Credentials::from_environment());
+    let tracker = Tracker::open(address, &name, &credentials(), milliseconds);
     Ok(Some(tracker.map_err(|e| UserMistake(e.to_string()))?))
+}
+
+/// Who asks, from the environment.
+fn credentials() -> Credentials {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Credentials {
+        token: value("MLFLOW_TRACKING_TOKEN"),
+        user: value("MLFLOW_TRACKING_USERNAME").zip(value("MLFLOW_TRACKING_PASSWORD")),
+    }
+}
+
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// The folder of the synthetic images of one source; those of a scene are rendered first,

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -55,6 +55,9 @@ pub enum TrackerError {
     Server { path: String, message: String },
 }
 
+/// Tells the time in milliseconds since the beginning of 1970, as the interface wants it.
+pub type Clock = fn() -> u64;
+
 /// An experiment on a tracking server.
 #[derive(Debug)]
 pub struct Tracker {
@@ -63,6 +66,7 @@ pub struct Tracker {
     /// Value of the `Authorization` header, if one is to be sent.
     authorization: Option<String>,
     experiment: String,
+    clock: Clock,
     /// Hashes of the trials that the server has.
     known: Mutex<BTreeSet<String>>,
 }
@@ -83,15 +87,6 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// From the environment.
-    pub fn from_environment() -> Self {
-        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Credentials {
-            token: value("MLFLOW_TRACKING_TOKEN"),
-            user: value("MLFLOW_TRACKING_USERNAME").zip(value("MLFLOW_TRACKING_PASSWORD")),
-        }
-    }
-
     fn header(&self) -> Option<String> {
         use base64::Engine;
         if let Some(token) = &self.token {
@@ -113,6 +108,7 @@ impl Tracker {
         address: &str,
         name: &str,
         credentials: &Credentials,
+        clock: Clock,
     ) -> Result<Self, TrackerError> {
         let has_https = cfg!(feature = "https");
         let schemes: &[&str] = match has_https {
@@ -138,6 +134,7 @@ impl Tracker {
             address: address.trim_end_matches('/').to_owned(),
             authorization: credentials.header(),
             experiment: String::new(),
+            clock,
             known: Mutex::new(BTreeSet::new()),
         };
         tracker.experiment = tracker.experiment_called(name)?;
@@ -155,7 +152,7 @@ impl Tracker {
         if known().contains(hash) {
             return Ok(());
         }
-        let now = milliseconds();
+        let now = (self.clock)();
         let began = now.saturating_sub((result.seconds * 1e3) as u64);
         let created = self.post(
             "runs/create",
@@ -255,11 +252,6 @@ impl Tracker {
         }
         serde_json::from_str(&content).map_err(|error| fail(&error))
     }
-}
-
-fn milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn with_page(mut asked: Value, page: Option<String>) -> Value {
@@ -438,7 +430,9 @@ mod tests {
         for _ in 0..2 {
             let user = Some(("u".to_owned(), "p".to_owned()));
             let credentials = Credentials { token: None, user };
-            let tracker = Tracker::open(&(address.clone() + "/"), "demo", &credentials).unwrap();
+            let tracker =
+                Tracker::open(&(address.clone() + "/"), "demo", &credentials, || 9_000_000)
+                    .unwrap();
             let executor = Telling(Mock::new(0.01), plan.clone(), tracker);
             run(&plan, folder.path(), &executor, ONE, &Silent).unwrap();
         }
@@ -477,12 +471,12 @@ mod tests {
     fn a_refusal_is_told_with_what_the_server_says() {
         let none = Credentials::default();
         let (address, _) = serve(Some(0));
-        let error = Tracker::open(&address, "demo", &none).unwrap_err();
+        let error = Tracker::open(&address, "demo", &none, || 0).unwrap_err();
         assert!(
             error.to_string().contains("403 Forbidden not you"),
             "{error}"
         );
-        let error = Tracker::open("127.0.0.1:5000", "demo", &none).unwrap_err();
+        let error = Tracker::open("127.0.0.1:5000", "demo", &none, || 0).unwrap_err();
         assert!(
             error
                 .to_string()
@@ -493,7 +487,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let error = Tracker::open(&format!("http://{closed}"), "demo", &none).unwrap_err();
+        let error = Tracker::open(&format!("http://{closed}"), "demo", &none, || 0).unwrap_err();
         assert!(
             error
                 .to_string()
