@@ -435,15 +435,18 @@ fn agreed(pairs: &[(Corner, Corner)]) -> Option<Map> {
         map = fitted(&own)?;
     }
     // Corners of several levels lie at one place: places count.
-    let places = |place: &dyn Fn(&(Corner, Corner)) -> (i64, i64)| {
+    const PLACE_PX: f64 = 6.0;
+    let places = |corner: fn(&(Corner, Corner)) -> &Corner| {
         let own = pairs.iter().filter(|p| agrees(&map, AGREE_PX, p));
-        let mut places: Vec<(i64, i64)> = own.map(place).collect();
+        let rough = |v: f64| (v / PLACE_PX) as i64;
+        let mut places: Vec<(i64, i64)> = own
+            .map(|pair| (rough(corner(pair).x), rough(corner(pair).y)))
+            .collect();
         places.sort_unstable();
         places.dedup();
         places.len()
     };
-    let rough = |x: f64, y: f64| ((x / 6.0) as i64, (y / 6.0) as i64);
-    let distinct = places(&|p| rough(p.0.x, p.0.y)).min(places(&|p| rough(p.1.x, p.1.y)));
+    let distinct = places(|pair| &pair.0).min(places(|pair| &pair.1));
     (distinct >= FEWEST_CORNERS).then_some(map)
 }
 

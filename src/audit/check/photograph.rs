@@ -220,7 +220,7 @@ impl Detail {
         let every = (width * height).div_ceil(DENSE_PIXELS).max(1);
         let mut sums = Sums::default();
         // Whole blocks of rows, so that each border between blocks counts as often as the rest.
-        for y in (margin..height - margin).filter(|y| (y / BLOCK_PX) % every == 0) {
+        for y in (margin..height - margin).filter(|y| (y / BLOCK_PX).is_multiple_of(every)) {
             sums.neighbours([row(y - 1), row(y), row(y + 1)]);
             sums.across(row(y));
             let rows = [row(y - 1), row(y), row(y + REBLUR_PX), row(y - margin)];
