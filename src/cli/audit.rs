@@ -47,7 +47,11 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<()> {
         dataset = dataset.split(split);
         dataset.warnings = warnings;
     }
-    let against = args.against.as_deref().map(Dataset::open).transpose()?;
+    // What cannot be compared is told before the audit.
+    let against = match &args.against {
+        Some(path) => Some(Side::reference(Dataset::open(path)?, None)?),
+        None => None,
+    };
     if args.common.dry_run {
         println!(
             "audit {} images with {} boxes of {}",
@@ -70,8 +74,7 @@ pub(super) fn run(args: AuditArgs) -> anyhow::Result<()> {
             .with_context(|| format!("making the folder {}", out.display()))?;
         let written = pool.install(|| audit::write_audit(&audit, &dataset, out))?;
         files.extend([written.html, written.json]);
-        if let Some(against) = against {
-            let real = Side::reference(against, None)?;
+        if let Some(real) = against {
             let own = Side::whole(dataset)?;
             let seed = args.common.seed;
             let found = pool.install(|| audit::compare(&real, &own, seed, &observer))?;

@@ -198,6 +198,11 @@ fn exposure(photograph: &Photograph, usual: &UsualImage) -> [Fault; 2] {
 /// or by a plain subject.
 fn blurred(photograph: &Photograph, usual: &UsualImage) -> Fault {
     let measures = &photograph.measures;
+    let [low, _, high] = measures.percentiles;
+    if high.saturating_sub(low) < FLAT_RANGE {
+        // Without contrast there is nothing to be sharp.
+        return None;
+    }
     let blur = usual.blur.as_ref()?;
     let sharpness = usual.sharpness.as_ref()?;
     let by_blur = blur.excess(measures.blur, BLUR, DEVIATIONS);
@@ -249,10 +254,11 @@ fn blocky(photograph: &Photograph, usual: &UsualImage) -> Fault {
 
 fn grey(photograph: &Photograph, usual: &UsualImage) -> Fault {
     let measures = &photograph.measures;
-    // A black image has no colour to have.
+    // A black image has no colour to have, nor has a white one.
     let is_odd = is_grey(measures)
         && usual.coloured >= COLOURED_SHARE
-        && measures.percentiles[2] >= BLACK_LEVEL;
+        && measures.percentiles[2] >= BLACK_LEVEL
+        && measures.clipped < CLIPPED_SHARE;
     is_odd.then(|| {
         let message = format!("{:.0} % of the images are coloured", 100.0 * usual.coloured);
         (Issue::Grey, 0.5 * usual.coloured, message)

@@ -58,6 +58,9 @@ pub(super) fn classes(dataset: &Dataset) -> Vec<ClassSummary> {
 
 fn rare_classes(dataset: &Dataset) -> Vec<Finding> {
     let all = dataset.box_count();
+    if all == 0 {
+        return Vec::new();
+    }
     let is_rare = |class: &ClassSummary| {
         class.boxes < FEW_BOXES || (class.boxes as f64) < FEW_SHARE * all as f64
     };

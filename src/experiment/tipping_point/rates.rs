@@ -226,7 +226,9 @@ fn label(plan: &ExperimentPlan, condition: Condition) -> String {
 fn sentence(summary: &RateSummary, smallest_effect: f64) -> String {
     const ABOUT: &str = "Learning rate";
     if !summary.is_complete {
-        return format!("{ABOUT}: the trials at other rates are not all finished.");
+        return format!(
+            "{ABOUT}: its trials are not all finished, or not all scored on the val split."
+        );
     }
     let seeds = summary.seeds.len();
     let all = summary.conditions.iter().flat_map(|end| &end.tried);
